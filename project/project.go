@@ -1,0 +1,184 @@
+// Package project opens a person's folder as a project: what studio.yaml says,
+// and sensible defaults where it says nothing or is not there.
+package project
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// FileName is what makes a folder a declared project.
+const FileName = "studio.yaml"
+
+// Project is one opened folder.
+type Project struct {
+	// Name is a DNS label.
+	Name string
+	// Dir is the real path of the folder: links resolved, so that a folder has one identity.
+	Dir string
+	// Declared tells whether a studio.yaml was there.
+	Declared bool
+	// Manifests are absolute paths of files and folders, in order.
+	Manifests []string
+	// Python is what the person wants: a version (3.11), an interpreter or an
+	// environment's folder, absolute when it is a path; empty to find one.
+	Python string
+	// Requirements is the absolute path of a pip requirements file; empty without one.
+	Requirements string
+}
+
+// Open reads the project of a folder.
+func Open(dir string) (*Project, error) {
+	real, err := realDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(real, FileName)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return defaults(real), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the project: %w", err)
+	}
+	f, err := parse(path, raw)
+	if err != nil {
+		return nil, err
+	}
+	p := defaults(real)
+	p.Declared = true
+	if f.Name != "" {
+		p.Name = f.Name
+	}
+	if f.Manifests != nil {
+		p.Manifests = nil
+		for _, m := range f.Manifests {
+			p.Manifests = append(p.Manifests, p.abs(m))
+		}
+	}
+	p.Python = f.Environment.Python
+	if strings.ContainsRune(p.Python, filepath.Separator) {
+		p.Python = p.abs(p.Python)
+	}
+	if f.Environment.Requirements != "" {
+		p.Requirements = p.abs(f.Environment.Requirements)
+	}
+	return p, f.check(p)
+}
+
+// Of finds the project that a file or folder belongs to: the nearest folder
+// upwards with a studio.yaml, else the folder itself, or the folder of the file.
+// A folder too wide to be one project (the home, a system folder) is none: nil,
+// unless it declares itself.
+func Of(path string) (*Project, error) {
+	dir := path
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		dir = filepath.Dir(path)
+	}
+	start, err := realDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for at := start; ; at = filepath.Dir(at) {
+		if tooWide(at) {
+			break
+		}
+		if _, err := os.Stat(filepath.Join(at, FileName)); err == nil {
+			return Open(at)
+		}
+	}
+	if tooWide(start) {
+		return nil, nil
+	}
+	return Open(start)
+}
+
+// tooWide tells whether opening this folder to pods would open more than a
+// project: the home itself, what lies above it, or a folder of the system.
+func tooWide(dir string) bool {
+	if dir == "/" || dir == os.TempDir() {
+		return true
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		if real, err := filepath.EvalSymlinks(home); err == nil {
+			home = real
+		}
+		if dir == home || strings.HasPrefix(home, dir+"/") {
+			return true
+		}
+	}
+	switch first, _, _ := strings.Cut(dir[1:], "/"); first {
+	case "usr", "bin", "sbin", "lib", "lib64", "etc", "proc", "sys", "dev", "boot", "run":
+		return true
+	}
+	return false
+}
+
+func realDir(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("opening the project: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return "", fmt.Errorf("opening the project: %w", err)
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return "", fmt.Errorf("opening the project: %w", err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("opening the project: %s is a file; name its folder", dir)
+	}
+	return real, nil
+}
+
+// defaults is what a folder without studio.yaml means.
+func defaults(dir string) *Project {
+	p := &Project{Name: label(filepath.Base(dir)), Dir: dir, Manifests: []string{dir}}
+	if info, err := os.Stat(filepath.Join(dir, "manifests")); err == nil && info.IsDir() {
+		p.Manifests = []string{filepath.Join(dir, "manifests")}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "requirements.txt")); err == nil {
+		p.Requirements = filepath.Join(dir, "requirements.txt")
+	}
+	return p
+}
+
+// label makes a DNS label of any name.
+func label(name string) string {
+	mapped := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r - 'A' + 'a'
+		}
+		return '-'
+	}, name)
+	if len(mapped) > 63 {
+		mapped = mapped[:63]
+	}
+	if mapped = strings.Trim(mapped, "-"); mapped == "" {
+		return "project"
+	}
+	return mapped
+}
+
+func (p *Project) abs(path string) string {
+	if strings.HasPrefix(path, "~/") {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, path[2:])
+		}
+	}
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(p.Dir, path)
+}
