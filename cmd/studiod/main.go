@@ -1,0 +1,22 @@
+// Command studiod is the engine: a supervisor, and, executed again with other
+// arguments, each of the parts that link Kubernetes.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := newCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(os.Stderr, "studiod: %v\n", err)
+		os.Exit(1)
+	}
+}

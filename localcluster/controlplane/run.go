@@ -1,0 +1,145 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/mlstudio/studio/localcluster/forward"
+	"github.com/mlstudio/studio/localcluster/network"
+)
+
+// Run serves until ctx ends, then shuts down in order: controllers, API
+// server, store. It tells its phases: certificates, store, api, controllers.
+func Run(ctx context.Context, c Config) error {
+	quietLogs(c.Log)
+	net, err := network.Ensure(c.Dir)
+	if err != nil {
+		return err
+	}
+	port, err := EnsurePort(c.Dir)
+	if err != nil {
+		return err
+	}
+	f := files{dir: c.Dir, net: net, port: port}
+	done := c.Notify.Phase("certificates")
+	err = issue(f)
+	if err == nil {
+		err = writeEgress(f)
+	}
+	if done(err); err != nil {
+		return err
+	}
+
+	// The store outlives the API server, which outlives the controllers.
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	var storeEnd sync.WaitGroup
+	defer storeEnd.Wait()
+	defer stopStore()
+	done = c.Notify.Phase("store")
+	store, err := startStore(storeCtx, f, synchronous(c), &storeEnd)
+	if done(err); err != nil {
+		return err
+	}
+	return serve(ctx, c, f, store.Endpoints)
+}
+
+func synchronous(c Config) string {
+	if c.Synchronous == "" {
+		return "FULL"
+	}
+	return c.Synchronous
+}
+
+func serve(ctx context.Context, c Config, f files, store []string) error {
+	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
+	controllersCtx, stopControllers := context.WithCancel(ctx)
+	defer stopControllers()
+	done := c.Notify.Phase("api")
+	runAPI, err := prepareAPIServer(apiCtx, f, store, c.Bare)
+	if err != nil {
+		stopAPI()
+		done(err)
+		return err
+	}
+	apiEnd := make(chan error, 1)
+	go func() {
+		apiEnd <- ended(apiCtx, "API server", runAPI(apiCtx))
+		stopControllers()
+	}()
+	err = waitReady(controllersCtx, f.controllerKubeconfig())
+	if err == nil {
+		err = forward.Serve(apiCtx, c.Dir.APISocket(), fmt.Sprintf("127.0.0.1:%d", f.port), c.Log)
+	}
+	if err != nil {
+		stopAPI()
+		// What ended the API server says more than that it did not become ready.
+		err = errors.Join(<-apiEnd, err)
+		done(err)
+		return err
+	}
+	done(nil)
+
+	var parts sync.WaitGroup
+	errs := make(chan error, 2)
+	if !c.Bare {
+		for _, run := range []func(context.Context, files) error{runControllerManager, runScheduler} {
+			parts.Go(func() {
+				if err := run(controllersCtx, f); err != nil {
+					errs <- err
+					stopControllers()
+				}
+			})
+		}
+	}
+	<-controllersCtx.Done()
+	parts.Wait()
+	stopAPI()
+	errs <- <-apiEnd
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+// waitReady returns when the API server says so.
+func waitReady(ctx context.Context, kubeconfig string) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	// The API server has no event for "ready" that its Run lets out: its own
+	// probe is asked, often, for the seconds of a start.
+	tick := time.NewTicker(15 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if res, err := client.Do(req); err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the API server: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
