@@ -41,7 +41,7 @@ func issue(f files) error {
 		}},
 		{f.dir.PKI(), "apiserver-kubelet-client", ca, pki.Request{CommonName: "kube-apiserver-kubelet-client", Organizations: []string{"kubeadm:cluster-admins"}}},
 		{f.dir.PKI(), "front-proxy-client", front, pki.Request{CommonName: "front-proxy-client"}},
-		{f.dir.NodePKI(), "kubelet", ca, pki.Request{CommonName: NodeName, DNSNames: []string{NodeName, "localhost"}, IPs: []net.IP{gateway, net.IPv4(127, 0, 0, 1)}}},
+		{f.dir.NodePKI(), "kubelet", ca, pki.Request{CommonName: network.NodeName, DNSNames: []string{network.NodeName, "localhost"}, IPs: []net.IP{gateway, net.IPv4(127, 0, 0, 1)}}},
 	} {
 		leaf, err := c.by.Issue(c.req)
 		if err != nil {
@@ -65,7 +65,7 @@ func issue(f files) error {
 		// process: finer identities would cost a token request per controller at
 		// every start and protect nothing.
 		{f.controllerKubeconfig(), host, "system:kube-controller-manager", pki.Request{CommonName: "system:kube-controller-manager", Organizations: []string{"system:masters"}}},
-		{f.dir.NodeKubeconfig(), inside, "system:node:" + NodeName, pki.Request{CommonName: "system:node:" + NodeName, Organizations: []string{"system:nodes"}}},
+		{f.dir.NodeKubeconfig(), inside, "system:node:" + network.NodeName, pki.Request{CommonName: "system:node:" + network.NodeName, Organizations: []string{"system:nodes"}}},
 		{filepath.Join(f.dir.PKI(), "platform.kubeconfig"), host, "studio-platform", pki.Request{CommonName: "studio-platform", Organizations: []string{"system:masters"}}},
 		{filepath.Join(f.dir.Node(), "provisioner.kubeconfig"), inside, "studio-node", pki.Request{CommonName: "studio-node", Organizations: []string{"studio:node-services"}}},
 	} {

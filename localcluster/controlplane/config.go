@@ -14,9 +14,6 @@ import (
 	"github.com/mlstudio/studio/localcluster/notify"
 )
 
-// NodeName is the name of the one node.
-const NodeName = "studio"
-
 // Config is what Run needs.
 type Config struct {
 	Dir    datadir.Dir
@@ -43,7 +40,9 @@ func (f files) egress() string         { return filepath.Join(f.dir.Run(), "egre
 func (f files) database() string       { return filepath.Join(f.dir.DB(), "state.db") }
 
 // controllerKubeconfig is for the controller manager and the scheduler.
-func (f files) controllerKubeconfig() string { return filepath.Join(f.dir.PKI(), "controllers.kubeconfig") }
+func (f files) controllerKubeconfig() string {
+	return filepath.Join(f.dir.PKI(), "controllers.kubeconfig")
+}
 
 // removeStale drops a socket that an earlier process left.
 func removeStale(path string) error {

@@ -1,7 +1,6 @@
 package controlplane
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,36 +11,24 @@ import (
 	"github.com/mlstudio/studio/localcluster/datadir"
 )
 
-type ports struct {
-	API int `json:"api"`
-}
-
 // EnsurePort returns the API server's port on 127.0.0.1: chosen by the kernel
 // once, then kept, because kubeconfigs name it. A kept port that another
 // program took is an error with the way out.
 func EnsurePort(d datadir.Dir) (int, error) {
-	raw, err := os.ReadFile(d.Ports())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, fmt.Errorf("reading the API server's port: %w", err)
-	}
+	port, err := d.APIPort()
 	if err == nil {
-		var p ports
-		if err := json.Unmarshal(raw, &p); err != nil || p.API < 1 || p.API > 65535 {
-			return 0, fmt.Errorf("reading the API server's port: %s is damaged; remove it to have a new port chosen", d.Ports())
-		}
-		return p.API, CheckPort(d, p.API)
+		return port, CheckPort(d, port)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return 0, err
 	}
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("choosing the API server's port: %w", err)
 	}
 	defer l.Close()
-	port := l.Addr().(*net.TCPAddr).Port
-	raw, err = json.Marshal(ports{API: port})
-	if err != nil {
-		return 0, err
-	}
-	return port, datadir.WriteFile(d.Ports(), append(raw, '\n'), 0o600)
+	port = l.Addr().(*net.TCPAddr).Port
+	return port, d.KeepAPIPort(port)
 }
 
 // CheckPort says whether the port can be listened on now.

@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -46,4 +47,28 @@ func (d Dir) Lock() (release func(), err error) {
 		return nil, fmt.Errorf("locking the data directory: %w", err)
 	}
 	return func() { f.Close() }, nil
+}
+
+// WaitUnlocked returns when no engine owns the folder. It takes the lock for a
+// moment only.
+func (d Dir) WaitUnlocked(ctx context.Context) error {
+	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|unix.O_CLOEXEC, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for the engine to end: %w", err)
+	}
+	free := make(chan error, 1)
+	go func() {
+		defer f.Close()
+		// The kernel wakes this when the owner ends; there is no poll.
+		free <- unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}()
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the engine to end: %w", ctx.Err())
+	case err := <-free:
+		return err
+	}
 }

@@ -21,6 +21,9 @@ import (
 // for documentation, so no real network has it.
 const APIAddress = "192.0.2.1"
 
+// NodeName is the name of the one node.
+const NodeName = "studio"
+
 // APIPort is the API server's port at APIAddress.
 const APIPort = 6443
 

@@ -1,0 +1,145 @@
+// Package client speaks to the engine over its Unix socket and holds the forms
+// of what is said. The command line, the window and tests use it alike; it
+// links nothing of Kubernetes.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/projects"
+)
+
+// State is all that the engine knows of itself.
+type State struct {
+	Version   string    `json:"version"`
+	PID       int       `json:"pid"`
+	StartedAt time.Time `json:"startedAt"`
+	// Ready: API, node and platform are.
+	Ready bool `json:"ready"`
+	// Stopping: the engine is on its way out.
+	Stopping bool `json:"stopping,omitempty"`
+	// Phases hold the last event of each phase, in the order in which they began.
+	Phases    []localcluster.Event   `json:"phases"`
+	Processes []localcluster.Process `json:"processes"`
+	Warnings  []string               `json:"warnings,omitempty"`
+}
+
+// Message is one line of the state stream: the whole state first, then what
+// changes it. Seq grows by one a message and resumes a broken stream.
+type Message struct {
+	Seq   uint64              `json:"seq"`
+	State *State              `json:"state,omitempty"`
+	Event *localcluster.Event `json:"event,omitempty"`
+	// Ready comes with an event that changed it.
+	Ready *bool `json:"ready,omitempty"`
+}
+
+// ErrNotRunning means that no engine serves the data directory.
+var ErrNotRunning = errors.New("the engine is not running")
+
+// Client calls the engine of one data directory.
+type Client struct{ http *http.Client }
+
+// New returns a client, whether or not the engine runs.
+func New(d datadir.Dir) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var nd net.Dialer
+		return nd.DialContext(ctx, "unix", d.EngineSocket())
+	}
+	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// State asks once. Without an engine it returns ErrNotRunning.
+func (c *Client) State(ctx context.Context) (State, error) {
+	var s State
+	res, err := c.send(ctx, http.MethodGet, "/v1/state", nil)
+	if err != nil {
+		return s, err
+	}
+	defer res.Body.Close()
+	return s, json.NewDecoder(res.Body).Decode(&s)
+}
+
+// Watch calls f for each message after since (0: from the whole state on) until
+// f returns false, ctx ends or the engine does; the latter returns ErrNotRunning.
+func (c *Client) Watch(ctx context.Context, since uint64, f func(Message) bool) error {
+	res, err := c.send(ctx, http.MethodGet, "/v1/events?since="+strconv.FormatUint(since, 10), nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	for dec := json.NewDecoder(res.Body); ; {
+		var m Message
+		if err := dec.Decode(&m); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return ErrNotRunning
+		}
+		if !f(m) {
+			return nil
+		}
+	}
+}
+
+// Stop asks the engine to end and leave the pods; Watch shows how it goes.
+func (c *Client) Stop(ctx context.Context) error { return c.post(ctx, "/v1/stop", nil) }
+
+// Down asks the engine to end the pods with grace, then itself.
+func (c *Client) Down(ctx context.Context) error { return c.post(ctx, "/v1/down", nil) }
+
+// RegisterProject stores a project and opens its folders to its pods.
+func (c *Client) RegisterProject(ctx context.Context, p projects.Project) error {
+	return c.post(ctx, "/v1/projects", p)
+}
+
+func (c *Client) post(ctx context.Context, path string, body any) error {
+	res, err := c.send(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var r io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		r = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, r)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
+		return nil, ErrNotRunning
+	case errors.Is(err, unix.EACCES):
+		return nil, fmt.Errorf("asking the engine: %w; it belongs to another user", err)
+	case err != nil:
+		return nil, fmt.Errorf("asking the engine: %w", err)
+	}
+	if res.StatusCode >= 400 {
+		defer res.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		return nil, errors.New(string(bytes.TrimSpace(text)))
+	}
+	return res, nil
+}
