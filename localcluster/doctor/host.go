@@ -1,0 +1,201 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mlstudio/studio/localcluster/holder/namespaces"
+)
+
+// parts are the programs that must lie beside this one.
+var parts = []string{"studiod", "studio-platform", "studio-shim"}
+
+func programs(_ context.Context, _ machine) verdict {
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	if err != nil {
+		return broken("this program's own place is not known: "+err.Error(), "run it from its folder: ./bin/studio")
+	}
+	return programsIn(filepath.Dir(self))
+}
+
+func programsIn(folder string) verdict {
+	var missing []string
+	for _, name := range parts {
+		if info, err := os.Stat(filepath.Join(folder, name)); err != nil || info.Mode()&0o111 == 0 {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return broken(fmt.Sprintf("%s must lie beside studio in %s", strings.Join(missing, ", "), folder), "make build")
+	}
+	return ok(folder)
+}
+
+// namespacesWork really makes the namespaces and mounts that the node needs.
+func namespacesWork(ctx context.Context, m machine) verdict {
+	scratch := existing(m.dir.String())
+	err := namespaces.Probe(ctx, scratch)
+	var forbidden *namespaces.ForbiddenError
+	switch {
+	case err == nil && namespaces.CapableRoot():
+		return ok("as root")
+	case err == nil:
+		return ok("without root")
+	case errors.As(err, &forbidden):
+		return broken(fmt.Sprintf("%s: %v", forbidden.What, forbidden.Err), forbidden.Cure)
+	}
+	// The probe's child hands its words over as text: "cause; cure".
+	cause, cure, _ := strings.Cut(err.Error(), "; ")
+	return broken(cause, cure)
+}
+
+func overlay(_ context.Context, m machine) verdict {
+	for line := range strings.Lines(m.text("/proc/filesystems")) {
+		if strings.HasSuffix(strings.TrimSpace(line), "overlay") {
+			return ok("known to the kernel")
+		}
+	}
+	return warning("the kernel does not have overlay loaded, so pods would see the system's folders read-only", "sudo modprobe overlay")
+}
+
+func userIDs(_ context.Context, m machine) verdict {
+	if namespaces.CapableRoot() {
+		return ok("root has all of them")
+	}
+	const less = "pods that run as other users or change owners fail"
+	for _, program := range []string{"newuidmap", "newgidmap"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return warning(program+" is not installed: "+less, "sudo apt-get install uidmap")
+		}
+	}
+	return ranges(m, less)
+}
+
+func ranges(m machine, less string) verdict {
+	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
+		found := false
+		for line := range strings.Lines(m.text(file)) {
+			name, _, _ := strings.Cut(line, ":")
+			found = found || name == m.user.Username || name == strconv.Itoa(m.uid)
+		}
+		if !found {
+			return warning(fmt.Sprintf("%s has no line for %s: %s", file, m.user.Username, less),
+				fmt.Sprintf("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s", m.user.Username))
+		}
+	}
+	return ok("a range of them is mapped")
+}
+
+// cgroups tells whether limits can be enforced by the kernel.
+func cgroups(_ context.Context, m machine) verdict {
+	const less = "limits are kept by a watchdog instead"
+	if m.text("/sys/fs/cgroup/cgroup.controllers") == "" {
+		return info("this system does not use cgroup v2: "+less, "boot with systemd.unified_cgroup_hierarchy=1")
+	}
+	at := ""
+	for line := range strings.Lines(m.text("/proc/self/cgroup")) {
+		if rest, own := strings.CutPrefix(strings.TrimSpace(line), "0::"); own {
+			at = rest
+		}
+	}
+	have := strings.Fields(m.text(filepath.Join("/sys/fs/cgroup", at, "cgroup.controllers")))
+	var missing []string
+	for _, want := range []string{"cpu", "memory", "pids"} {
+		if !slices.Contains(have, want) {
+			missing = append(missing, want)
+		}
+	}
+	if len(missing) > 0 {
+		return info(fmt.Sprintf("%s not delegated to you: %s", strings.Join(missing, ", "), less),
+			"sudo systemctl set-property user@"+strconv.Itoa(m.uid)+".service Delegate=\"cpu memory pids\"")
+	}
+	return ok("cgroup v2, delegated")
+}
+
+// What watching a project of some size takes.
+const (
+	enoughWatches   = 65536
+	enoughInstances = 128
+)
+
+func inotify(_ context.Context, m machine) verdict {
+	watches := m.number("/proc/sys/fs/inotify/max_user_watches")
+	instances := m.number("/proc/sys/fs/inotify/max_user_instances")
+	if watches < enoughWatches || instances < enoughInstances {
+		return warning(fmt.Sprintf("the kernel allows %d watches and %d instances; large projects need more", watches, instances),
+			"printf 'fs.inotify.max_user_watches=524288\\nfs.inotify.max_user_instances=1024\\n' | sudo tee /etc/sysctl.d/60-studio.conf && sudo sysctl --system")
+	}
+	return ok(fmt.Sprintf("%d watches", watches))
+}
+
+func (m machine) number(path string) int {
+	n, _ := strconv.Atoi(strings.TrimSpace(m.text(path)))
+	return n
+}
+
+// littleMemory is what the platform and a small job need together.
+const littleMemory = 1500 << 20
+
+func memory(_ context.Context, m machine) verdict {
+	lines := bufio.NewScanner(strings.NewReader(m.text("/proc/meminfo")))
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 2 || f[0] != "MemAvailable:" {
+			continue
+		}
+		kib, _ := strconv.ParseInt(f[1], 10, 64)
+		said := fmt.Sprintf("%.1f GB are available", float64(kib)*1024/1e9)
+		if kib*1024 < littleMemory {
+			return warning("only "+said, "close other programs; `ps aux --sort=-rss | head` shows the largest")
+		}
+		return ok(said)
+	}
+	return info("the free memory is not known", "")
+}
+
+func python(ctx context.Context, m machine) verdict {
+	const path = "/usr/bin/python3"
+	if _, err := os.Stat(m.path(path)); err != nil {
+		return warning("there is no "+path+"; projects need an environment of their own", "sudo apt-get install python3 python3-venv")
+	}
+	out, err := exec.CommandContext(ctx, m.path(path), "-I", "-c", "import sys, venv, ensurepip; print('%d.%d.%d' % sys.version_info[:3])").Output()
+	if err != nil {
+		return warning("the system's Python can not make environments", "sudo apt-get install python3-venv")
+	}
+	return ok(strings.TrimSpace(string(out)))
+}
+
+// linger tells whether a plain user's engine survives the end of the session.
+func linger(_ context.Context, m machine) verdict {
+	if m.uid == 0 || m.user.Username == "" {
+		return ok("root's processes go on")
+	}
+	if m.text("/run/systemd/system") == "" {
+		if _, err := os.Stat(m.path("/run/systemd/system")); err != nil {
+			return ok("no session manager ends it")
+		}
+	}
+	if _, err := os.Stat(m.path(filepath.Join("/var/lib/systemd/linger", m.user.Username))); err == nil {
+		return ok("lingering is on")
+	}
+	kills := false
+	for line := range strings.Lines(m.text("/etc/systemd/logind.conf")) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		kills = kills || strings.TrimSpace(key) == "KillUserProcesses" && slices.Contains([]string{"yes", "true", "1", "on"}, strings.ToLower(strings.TrimSpace(value)))
+	}
+	if kills {
+		return warning("this system ends all of your processes when you log out, the platform and its jobs too", "sudo loginctl enable-linger "+m.user.Username)
+	}
+	return ok("processes go on after log-out")
+}
