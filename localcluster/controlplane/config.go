@@ -6,7 +6,6 @@ package controlplane
 
 import (
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/mlstudio/studio/localcluster/datadir"
@@ -42,12 +41,4 @@ func (f files) database() string       { return filepath.Join(f.dir.DB(), "state
 // controllerKubeconfig is for the controller manager and the scheduler.
 func (f files) controllerKubeconfig() string {
 	return filepath.Join(f.dir.PKI(), "controllers.kubeconfig")
-}
-
-// removeStale drops a socket that an earlier process left.
-func removeStale(path string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/mlstudio/studio/localcluster/datadir"
+	holderclient "github.com/mlstudio/studio/localcluster/holder/client"
 )
 
 // BootIDEnv lets a test stand in for a reboot.
@@ -43,7 +44,7 @@ func (e *engine) forgetEarlierBoot(ctx context.Context) error {
 	if err == nil {
 		e.log.Info("this machine was booted since the last start")
 		// Only a test's other boot finds a holder alive.
-		if err := e.holder.Kill(ctx); err != nil {
+		if err := e.holder.Kill(ctx); err != nil && !errors.Is(err, holderclient.ErrNotRunning) {
 			return fmt.Errorf("ending the node of an earlier boot: %w", err)
 		}
 		sockets, _ := filepath.Glob(filepath.Join(e.dir.Run(), "*.sock"))
