@@ -9,9 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/mlstudio/studio/localcluster/holder/namespaces"
 )
 
 func main() {
+	// A process that is to live in new namespaces begins here.
+	namespaces.Hook()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
 	stop()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -85,6 +86,10 @@ func serve(ctx context.Context, c Config, f files, store []string) error {
 		return err
 	}
 	done(nil)
+	// What the start allocated is garbage once the caches are full; the heap is
+	// given back then, not over the next minutes.
+	trim := time.AfterFunc(20*time.Second, debug.FreeOSMemory)
+	defer trim.Stop()
 
 	var parts sync.WaitGroup
 	errs := make(chan error, 2)

@@ -103,8 +103,8 @@ func (e *engine) ensureHolder(ctx context.Context) (holderclient.Status, error) 
 	if !errors.Is(err, holderclient.ErrNotRunning) {
 		return status, err
 	}
-	if err := holder.Spawn(ctx, holder.Options{Dir: e.dir, Executable: e.exe}); err != nil {
-		return status, fmt.Errorf("making the node's namespaces: %w", err)
+	if _, err := holder.Spawn(ctx, holder.Options{Dir: e.dir, Program: e.exe}); err != nil {
+		return status, err
 	}
 	return e.holder.Status(ctx)
 }
