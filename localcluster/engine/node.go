@@ -79,23 +79,45 @@ func (e *engine) node(ctx context.Context, restarts int) (ready bool, err error)
 		return false, fmt.Errorf("starting the node: %w", err)
 	}
 	gone := make(chan error, 1)
-	watchCtx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	watchCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	go func() {
-		gone <- e.holder.Events(watchCtx, e.hub.event)
-		cancel()
+		gone <- e.holder.Events(watchCtx, e.untilBroken(cancel))
+		cancel(nil)
 	}()
-	if err := e.hub.wait(watchCtx, phaseAPI); err == nil {
+	if err = e.hub.wait(watchCtx, phaseAPI); err == nil {
 		err = e.waitNodeReady(watchCtx)
-		if err == nil {
-			ready = true
-			e.hub.event(localcluster.Event{Phase: phaseNode, State: localcluster.Done, Seconds: time.Since(start).Seconds()})
-		} else if watchCtx.Err() == nil {
-			return false, err
+	}
+	if err != nil && ctx.Err() == nil {
+		if cause := context.Cause(watchCtx); watchCtx.Err() != nil && cause != context.Canceled {
+			return false, cause
+		}
+		return false, err
+	}
+	if err == nil {
+		ready = true
+		e.hub.event(localcluster.Event{Phase: phaseNode, State: localcluster.Done, Seconds: time.Since(start).Seconds()})
+	}
+	return ready, <-gone
+}
+
+// brokenAfter is how often the node half may end before it was ever ready
+// until the start is given up.
+const brokenAfter = 4
+
+// untilBroken passes the node's events on. Once the node half ended too often
+// without having been ready it cancels with its last words.
+func (e *engine) untilBroken(cancel context.CancelCauseFunc) func(localcluster.Event) {
+	ends := 0
+	return func(ev localcluster.Event) {
+		e.hub.event(ev)
+		if ev.Phase != phaseNode || ev.State != localcluster.Failed {
+			return
+		}
+		if ends++; ends >= brokenAfter && !e.hub.snapshot().Ready {
+			cancel(fmt.Errorf("%s; its log is %s", ev.Message, e.dir.Log("node")))
 		}
 	}
-	err = <-gone
-	return ready, err
 }
 
 func (e *engine) ensureHolder(ctx context.Context) (holderclient.Status, error) {
