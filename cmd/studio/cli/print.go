@@ -26,3 +26,10 @@ func printAs(w io.Writer, form string, value any) error {
 	}
 	return nil
 }
+
+// printLine writes a value as one line of JSON.
+func printLine(w io.Writer, value any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(value)
+}

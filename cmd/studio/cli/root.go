@@ -54,7 +54,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail(err, fmt.Sprintf("`%s --help` lists the flags", cmd.CommandPath()))
 	})
-	root.AddCommand(a.up(), a.stop(), a.down(), a.delete(), a.status(), a.doctor(), a.kubeconfig(), a.version())
+	root.AddCommand(a.up(), a.stop(), a.down(), a.delete(), a.status(), a.doctor(), a.run(), a.logs(), a.kubeconfig(), a.version())
 	return root
 }
 

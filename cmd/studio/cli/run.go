@@ -1,0 +1,254 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/mlstudio/studio/project/apply"
+	"github.com/mlstudio/studio/project/follow"
+	"github.com/mlstudio/studio/project/manifests"
+	"github.com/mlstudio/studio/project/pyenv"
+)
+
+// runFlags are the flags of `run`.
+type runFlags struct {
+	follow    bool
+	dryRun    bool
+	namespace string
+	apply.Options
+}
+
+// detached is the exit code of a command that was left by an interrupt.
+const detached = 130
+
+func (a *app) run() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run [FILE | FOLDER | -]...",
+		Short: "Apply manifests or a project and follow the run to its end",
+		Long: "Applies manifests by server-side apply, follows every run in them to its end with the output of all its pods,\n" +
+			"and ends with the job's exit code. A folder with studio.yaml is a project: its manifests run in its Python\n" +
+			"environment, with its folder as working directory. Kustomizations, lists and several documents in a file work.\n\n" +
+			"Everything is checked against the server first; nothing is applied when something is wrong. A run of the same\n" +
+			"name that has ended is made again; one under way with the same content is joined. Ctrl-C leaves it running.",
+		Example: "  studio run examples/digits\n  studio run job.yaml --follow=false\n  kustomize build . | studio run -\n" +
+			"  studio run examples/digits --dry-run -o yaml",
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runProject(cmd.Context(), args, f) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&f.follow, "follow", "f", true, "follow to the end; with =false, return when everything is applied")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "check everything and print the objects; change nothing")
+	flags.StringVarP(&f.namespace, "namespace", "n", "default", "namespace of objects that name none")
+	flags.BoolVar(&f.Replace, "replace", false, "end a run of the same name that is under way and make it again")
+	flags.BoolVar(&f.Force, "force-conflicts", false, "take over fields that another program set")
+	_ = cmd.RegisterFlagCompletionFunc("namespace", a.completeNamespaces)
+	a.outputFlag(cmd, "json", "yaml")
+	return cmd
+}
+
+func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error {
+	sel, err := choose(args)
+	if err != nil {
+		return err
+	}
+	set, err := manifests.Load(sel.paths, a.In)
+	if err != nil {
+		return err
+	}
+	for _, path := range set.Skipped {
+		a.note("skipped %s: it is no Kubernetes manifest", path)
+	}
+	client, err := a.prepare(ctx, sel, set, f)
+	if err != nil {
+		return err
+	}
+	steps, err := client.Plan(ctx, set, f.Options)
+	var running *apply.Running
+	switch {
+	case errors.As(err, &running):
+		return fail(err, fmt.Sprintf("`studio run ... --replace` ends it and starts the new one; `studio logs %s -f` follows the old one", running.Object.GetName()))
+	case err != nil:
+		return err
+	case f.dryRun:
+		return printObjects(a.Out, a.output, set.Objects)
+	}
+	targets, err := a.applyAll(ctx, client, steps, f)
+	if err != nil {
+		return err
+	}
+	if !f.follow || len(targets) == 0 {
+		return a.applied(steps)
+	}
+	return a.followAll(ctx, client, targets)
+}
+
+// prepare brings up the engine and opens the project's folders to its pods.
+func (a *app) prepare(ctx context.Context, sel *selection, set *manifests.Set, f *runFlags) (*apply.Client, error) {
+	needed := false
+	for _, o := range set.Objects {
+		needed = needed || makesPods(o.Unstructured)
+	}
+	var env *pyenv.Environment
+	var err error
+	if sel.project != nil && needed {
+		if env, err = a.environment(ctx, sel.project); err != nil {
+			return nil, err
+		}
+	}
+	e, dir, err := a.ensure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if sel.project != nil && needed {
+		p := pyenv.Register(sel.project, env)
+		if !f.dryRun {
+			if err := e.RegisterProject(ctx, p); err != nil {
+				return nil, fmt.Errorf("opening the project to its pods: %w", err)
+			}
+		}
+		if err := annotate(set.Objects, p.ID); err != nil {
+			return nil, err
+		}
+	}
+	return a.connect(dir, f.namespace)
+}
+
+// applyAll carries the plan out and returns what there is to follow.
+func (a *app) applyAll(ctx context.Context, client *apply.Client, steps []apply.Step, f *runFlags) ([]follow.Target, error) {
+	var targets []follow.Target
+	for _, step := range steps {
+		if step.Action == apply.Replaced {
+			a.note("%s had %s; it is made again", step.Object, past(step))
+		}
+		applied, err := client.Do(ctx, step, f.Options)
+		if err != nil {
+			return nil, err
+		}
+		a.note("%s %s", step.Action, name(applied))
+		if step.Runnable == nil {
+			continue
+		}
+		resource, err := client.Resource(applied)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, follow.Target{Object: applied, Runnable: step.Runnable, Resource: resource, Core: client.Core()})
+	}
+	return targets, nil
+}
+
+func past(s apply.Step) string {
+	if s.Was == "" {
+		return "ended"
+	}
+	return "been " + strings.ToLower(string(s.Was))
+}
+
+func name(u *unstructured.Unstructured) string { return u.GetKind() + " " + u.GetName() }
+
+// applied closes a run that is not followed.
+func (a *app) applied(steps []apply.Step) error {
+	if a.output != "" {
+		type line struct {
+			Kind      string       `json:"kind"`
+			Namespace string       `json:"namespace,omitempty"`
+			Name      string       `json:"name"`
+			Action    apply.Action `json:"action"`
+		}
+		var list []line
+		for _, s := range steps {
+			list = append(list, line{s.Object.GetKind(), s.Object.GetNamespace(), s.Object.GetName(), s.Action})
+		}
+		return printAs(a.Out, a.output, list)
+	}
+	for _, s := range steps {
+		if s.Runnable != nil {
+			a.note("next: studio logs %s -f", s.Object.GetName())
+		}
+	}
+	return nil
+}
+
+// followAll follows all runs at once; the first exit code that is not 0 counts.
+func (a *app) followAll(ctx context.Context, client *apply.Client, targets []follow.Target) error {
+	out := a.Out
+	if a.output != "" {
+		out = a.Err // the output is the summary
+	}
+	screen := newScreen(out, a.note)
+	results := make([]*follow.Result, len(targets))
+	errs := make([]error, len(targets))
+	var all sync.WaitGroup
+	for i, t := range targets {
+		all.Go(func() { results[i], errs[i] = follow.Run(ctx, t, screen) })
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		a.detach(targets)
+		return &exitError{code: detached}
+	}
+	code := 0
+	var summaries []summary
+	for i, t := range targets {
+		if errors.Is(errs[i], follow.ErrDeleted) {
+			return fail(fmt.Errorf("%s was deleted while it ran", name(t.Object)), "run it again: studio run")
+		}
+		if errs[i] != nil {
+			return errs[i]
+		}
+		summaries = append(summaries, a.summarize(ctx, client, t, results[i], screen))
+		if code == 0 {
+			code = results[i].ExitCode
+		}
+	}
+	if err := a.printSummaries(summaries); err != nil {
+		return err
+	}
+	if code != 0 {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// detach says what goes on and how to come back to it.
+func (a *app) detach(targets []follow.Target) {
+	for _, t := range targets {
+		a.note("\nDetached; %s goes on. Follow it again: studio logs %s/%s -f   End it: studio down, or kubectl delete %s %s",
+			name(t.Object), strings.ToLower(t.Object.GetKind()), t.Object.GetName(), strings.ToLower(t.Object.GetKind()), t.Object.GetName())
+	}
+}
+
+// printObjects writes what would be applied.
+func printObjects(w io.Writer, form string, objects []manifests.Object) error {
+	if form == "json" {
+		list := []any{}
+		for _, o := range objects {
+			list = append(list, o.Object)
+		}
+		return printAs(w, form, map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
+	}
+	for i, o := range objects {
+		out, err := yaml.Marshal(o.Object)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", o, err)
+		}
+		if i > 0 {
+			fmt.Fprintln(w, "---")
+		}
+		if _, err := w.Write(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
