@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -26,13 +27,12 @@ func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "studiod",
 		Short:         "The engine of Studio; `studio up` starts it",
-		Version:       version.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&p.dir, "data-dir", "", "data directory (default: $"+datadir.Env+", else studio below the XDG data folder)")
 	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "log more")
-	root.AddCommand(p.serve(), p.controlPlane(), p.holder(), p.bareAPIServer())
+	root.AddCommand(p.serve(), p.controlPlane(), p.holder(), p.bareAPIServer(), versionCommand())
 	return root
 }
 
@@ -105,4 +105,17 @@ func (p *part) runControlPlane(cmd *cobra.Command, name string, c controlplane.C
 	defer w.Close()
 	c.Dir, c.Log, c.Notify = d, log, notifier
 	return controlplane.Run(cmd.Context(), c)
+}
+
+// versionCommand stands in for a --version flag: upstream claims that name in
+// the process's flags.
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the versions of Studio and of the Kubernetes in it",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintf(cmd.OutOrStdout(), "studiod %s (Kubernetes %s)\n", version.Version, version.Kubernetes)
+		},
+	}
 }

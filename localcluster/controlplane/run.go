@@ -17,7 +17,8 @@ import (
 )
 
 // Run serves until ctx ends, then shuts down in order: controllers, API
-// server, store. It tells its phases: certificates, store, api, controllers.
+// server, store. It tells its phases: certificates, store, api (it answers) and
+// bootstrap (what the API server itself makes at its start is there).
 func Run(ctx context.Context, c Config) error {
 	quietLogs(c.Log)
 	net, err := network.Ensure(c.Dir)
@@ -74,7 +75,7 @@ func serve(ctx context.Context, c Config, f files, store []string) error {
 		apiEnd <- ended(apiCtx, "API server", runAPI(apiCtx))
 		stopControllers()
 	}()
-	err = waitReady(controllersCtx, f.controllerKubeconfig())
+	err = waitReady(controllersCtx, f.controllerKubeconfig(), answering)
 	if err == nil {
 		err = forward.Serve(apiCtx, c.Dir.APISocket(), fmt.Sprintf("127.0.0.1:%d", f.port), c.Log)
 	}
@@ -103,6 +104,12 @@ func serve(ctx context.Context, c Config, f files, store []string) error {
 			})
 		}
 	}
+	parts.Go(func() {
+		done := c.Notify.Phase("bootstrap")
+		if err := waitReady(controllersCtx, f.controllerKubeconfig(), "/readyz"); controllersCtx.Err() == nil {
+			done(err)
+		}
+	})
 	<-controllersCtx.Done()
 	parts.Wait()
 	stopAPI()
@@ -115,8 +122,13 @@ func serve(ctx context.Context, c Config, f files, store []string) error {
 	return errors.Join(all...)
 }
 
-// waitReady returns when the API server says so.
-func waitReady(ctx context.Context, kubeconfig string) error {
+// answering is the probe of an API server that answers its own components. Two
+// hooks that make default objects are left out: one of them sleeps a second
+// when it comes too early, and nothing that starts meanwhile needs them.
+const answering = "/readyz?exclude=poststarthook/scheduling/bootstrap-system-priority-classes&exclude=poststarthook/rbac/bootstrap-roles"
+
+// waitReady returns when the API server's probe at path says yes.
+func waitReady(ctx context.Context, kubeconfig, path string) error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
@@ -131,7 +143,7 @@ func waitReady(ctx context.Context, kubeconfig string) error {
 	tick := time.NewTicker(15 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+path, nil)
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ import (
 const (
 	phaseCertificates = "certificates"
 	phaseAPI          = "api"
+	phaseBootstrap    = "bootstrap"
 	phaseNode         = "node"
 	phaseControllers  = "controllers"
 )
@@ -81,7 +82,7 @@ func open(c Config) (*engine, func(), error) {
 	e := &engine{
 		dir: c.Dir, log: c.Log, exe: c.Executable, launcher: newLauncher(),
 		holder: holderclient.New(c.Dir), ending: make(chan struct{}),
-		hub: newHub(client.State{Version: version.Version, PID: os.Getpid(), StartedAt: time.Now()}, phaseAPI, phaseNode, phaseControllers),
+		hub: newHub(client.State{Version: version.Version, PID: os.Getpid(), StartedAt: time.Now()}, phaseAPI, phaseBootstrap, phaseNode, phaseControllers),
 	}
 	return e, release, nil
 }
