@@ -91,6 +91,7 @@ func (c *Client) Plan(ctx context.Context, set *manifests.Set, opt Options) ([]S
 	}
 	switch {
 	case len(wrong) > 0:
+		wrong.Sort()
 		return nil, wrong
 	case running != nil:
 		return nil, running

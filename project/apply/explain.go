@@ -18,7 +18,7 @@ var (
 	unknownField = regexp.MustCompile(`(unknown|duplicate) field "([^"]+)"`)
 	typedField   = regexp.MustCompile(`(?m)^\s*(\.[^\s:]+(?:"[^"]*"[^\s:]*)*): (.+)$`)
 	typedPrefix  = regexp.MustCompile(`failed to create typed patch object \([^)]*\):\s*(?:errors:)?\s*`)
-	goValue      = regexp.MustCompile(`&?value\.\w+\{[^}]*\}`)
+	expected     = regexp.MustCompile(`^expected (\w+)`)
 )
 
 // explain turns what the server says of an object into problems of its file. It
@@ -94,9 +94,42 @@ func typed(o manifests.Object, message string) problem.List {
 			list = append(list, o.Problem(field, fmt.Sprintf("%s has no such field", o.GetKind()), "correct or remove it; `kubectl explain "+explainPath(o, field)+"` lists the fields"))
 			continue
 		}
-		list = append(list, o.Problem(field, goValue.ReplaceAllString(m[2], "something else"), ""))
+		list = append(list, mistyped(o, field, m[2]))
 	}
 	return list
+}
+
+// wants are the server's words for types in ours.
+var wants = map[string]string{"string": "a text", "numeric": "a number", "boolean": "true or false", "map": "a mapping", "list": "a list"}
+
+// mistyped says what a value is and what it should be.
+func mistyped(o manifests.Object, field, message string) problem.Problem {
+	m := expected.FindStringSubmatch(message)
+	if m == nil || wants[m[1]] == "" {
+		return o.Problem(field, message, "")
+	}
+	want, cure := "want "+wants[m[1]], ""
+	switch v := value(o.Object, field).(type) {
+	case bool:
+		want += fmt.Sprintf(", not the truth value %v", v)
+		if m[1] == "string" {
+			cure = "put it in quotes; YAML takes y, n, yes, no, on and off for truth values"
+		}
+	case int64, float64:
+		want += fmt.Sprintf(", not the number %v", v)
+		if m[1] == "string" {
+			cure = fmt.Sprintf(`put it in quotes: "%v"`, v)
+		}
+	case string:
+		want += fmt.Sprintf(", not the text %q", v)
+	case map[string]any:
+		want += ", not a mapping"
+	case []any:
+		want += ", not a list"
+	case nil:
+		want += ", not nothing"
+	}
+	return o.Problem(field, want, cure)
 }
 
 // explainPath is what `kubectl explain` takes for the parent of a field.

@@ -61,7 +61,7 @@ func (c *Client) unknown(o manifests.Object) problem.Problem {
 func plural(kind string) string {
 	k := strings.ToLower(kind)
 	switch {
-	case strings.HasSuffix(k, "s"), strings.HasSuffix(k, "x"), strings.HasSuffix(k, "ch"):
+	case strings.HasSuffix(k, "s"), strings.HasSuffix(k, "x"), strings.HasSuffix(k, "ch"), strings.HasSuffix(k, "sh"):
 		return k + "es"
 	case strings.HasSuffix(k, "y") && len(k) > 1 && !strings.ContainsRune("aeiou", rune(k[len(k)-2])):
 		return k[:len(k)-1] + "ies"

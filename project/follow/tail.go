@@ -25,7 +25,9 @@ type tail struct {
 	cursor cursor
 	// read is the last start whose output has been read to its end.
 	read string
-	done chan struct{}
+	// piece is a last line without an end, when one was read.
+	piece []byte
+	done  chan struct{}
 
 	mu      sync.Mutex
 	now     instance
@@ -127,8 +129,13 @@ func (t *tail) step(ctx context.Context, v instance, gone bool) bool {
 		err := t.stream(ctx, &corev1.PodLogOptions{Follow: true})
 		return err == nil && t.cursor != before
 	}
-	// The container has exited, so this reading is complete.
+	// The container has exited, so one reading gives the rest. It is complete when
+	// the next one finds nothing more: a node that is killed meanwhile ends it early
+	// and in good order.
+	before := t.cursor
 	switch err := t.stream(ctx, &corev1.PodLogOptions{}); {
+	case err == nil && t.cursor != before:
+		return true
 	case err == nil:
 		t.read = v.id
 		return true
@@ -150,6 +157,8 @@ func (t *tail) refused(v instance, err error) bool {
 	t.read = v.id
 	return true
 }
+
+var errCut = errors.New("the output ends within a line")
 
 // stream passes on what is new and returns nil at the end of the stream. Without
 // Follow that end is the end of the output.
@@ -173,9 +182,13 @@ func (t *tail) stream(ctx context.Context, o *corev1.PodLogOptions) error {
 	r := bufio.NewReaderSize(body, 64<<10)
 	for {
 		raw, err := r.ReadBytes('\n')
-		// A piece without an end is a last line only where the whole output was
-		// asked for; else the connection broke in it and it is read again.
-		if whole := err == nil || (err == io.EOF && !o.Follow && len(raw) > 0); whole {
+		if err == io.EOF && !o.Follow && len(raw) > 0 && !bytes.Equal(raw, t.piece) {
+			// A line without an end: the last one, or the connection broke in it. It
+			// is the last one when it is read a second time.
+			t.piece = raw
+			return errCut
+		}
+		if err == nil || (err == io.EOF && !o.Follow && len(raw) > 0) {
 			if text, fresh := p.take(bytes.TrimSuffix(raw, []byte{'\n'})); fresh {
 				t.line(t.from, text)
 			}
