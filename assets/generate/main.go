@@ -19,6 +19,9 @@ type source struct {
 	path string
 	// defaults to add, by CRD file.
 	defaults map[string][]defaulted
+	// optional are required fields that a controller completes, by CRD file: paths
+	// of their objects and their names.
+	optional map[string][][2]string
 }
 
 // defaulted is a default that the types do not carry.
@@ -28,7 +31,10 @@ type defaulted struct {
 }
 
 var sources = []source{
-	{path: "./train/api/v1alpha1"},
+	{path: "./train/api/v1alpha1", optional: map[string][][2]string{
+		"trainer.kubeflow.org_trainingruntimes.yaml":        {{"spec.template.spec.failurePolicy.rules[]", "name"}},
+		"trainer.kubeflow.org_clustertrainingruntimes.yaml": {{"spec.template.spec.failurePolicy.rules[]", "name"}},
+	}},
 	{path: "sigs.k8s.io/jobset/api/jobset/v1alpha2", defaults: map[string][]defaulted{
 		"jobset.x-k8s.io_jobsets.yaml": {
 			{"spec.successPolicy", map[string]any{"operator": "All"}},
@@ -40,6 +46,8 @@ var sources = []source{
 			{"spec.replicatedJobs[].template.spec.template.spec.restartPolicy", "OnFailure"},
 			{"spec.volumeClaimPolicies[].retentionPolicy", map[string]any{"whenDeleted": "Delete"}},
 		},
+	}, optional: map[string][][2]string{
+		"jobset.x-k8s.io_jobsets.yaml": {{"spec.failurePolicy.rules[]", "name"}},
 	}},
 }
 
@@ -72,7 +80,12 @@ func run(args []string) error {
 			return fmt.Errorf("running controller-gen on %s: %w", s.path, err)
 		}
 		for file, ds := range s.defaults {
-			if err := addDefaults(filepath.Join(tmp, file), ds); err != nil {
+			if err := edit(filepath.Join(tmp, file), func(root map[string]any) error { return addDefaults(root, ds) }); err != nil {
+				return err
+			}
+		}
+		for file, fields := range s.optional {
+			if err := edit(filepath.Join(tmp, file), func(root map[string]any) error { return makeOptional(root, fields) }); err != nil {
 				return err
 			}
 		}
@@ -96,18 +109,15 @@ func run(args []string) error {
 	return nil
 }
 
-func addDefaults(file string, ds []defaulted) error {
+// edit changes the schema of each version of a CRD.
+func edit(file string, change func(root map[string]any) error) error {
 	crd, err := read(file)
 	if err != nil {
 		return err
 	}
 	for _, v := range versions(crd) {
-		for _, d := range ds {
-			node, err := at(schema(v), d.path)
-			if err != nil {
-				return fmt.Errorf("%s: %w", filepath.Base(file), err)
-			}
-			node["default"] = d.value
+		if err := change(schema(v)); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(file), err)
 		}
 	}
 	return write(file, crd)

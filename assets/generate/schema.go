@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -43,6 +44,33 @@ func shorten(node map[string]any, path string, below bool) {
 			shorten(sub, path, below)
 		}
 	}
+}
+
+func addDefaults(root map[string]any, ds []defaulted) error {
+	for _, d := range ds {
+		node, err := at(root, d.path)
+		if err != nil {
+			return err
+		}
+		node["default"] = d.value
+	}
+	return nil
+}
+
+func makeOptional(root map[string]any, fields [][2]string) error {
+	for _, f := range fields {
+		node, err := at(root, f[0])
+		if err != nil {
+			return err
+		}
+		required, _ := node["required"].([]any)
+		at := slices.Index(required, any(f[1]))
+		if at < 0 {
+			return fmt.Errorf("field %s of %s is not required", f[1], f[0])
+		}
+		node["required"] = slices.Delete(required, at, at+1)
+	}
+	return nil
 }
 
 // at finds the node of a path such as spec.jobs[].name.
