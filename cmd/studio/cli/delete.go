@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mlstudio/studio/cmd/studio/cli/progress"
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
@@ -43,7 +44,7 @@ func (a *app) delete() *cobra.Command {
 				}
 			}
 			p := a.printer(a.Err)
-			err = e.Delete(cmd.Context(), p.Event)
+			err = e.Delete(cmd.Context(), progress.Once(p.Event))
 			p.End()
 			if err != nil {
 				return err

@@ -56,7 +56,7 @@ func (a *app) ensure(ctx context.Context) (engine, datadir.Dir, error) {
 // engine that runs already only messages are shown, not its past phases.
 func (a *app) bringUp(ctx context.Context, e engine, dir datadir.Dir, p progress.Printer) error {
 	defer p.End()
-	show := p.Event
+	show := progress.Once(p.Event)
 	if status, err := e.Status(ctx); err == nil && status.Running {
 		show = func(ev localcluster.Event) {
 			if ev.State == localcluster.Info {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mlstudio/studio/cmd/studio/cli/progress"
 	"github.com/mlstudio/studio/localcluster"
 )
 
@@ -42,7 +43,7 @@ func (a *app) ending(cmd *cobra.Command, end func(context.Context, engine, local
 			return err
 		}
 		p := a.printer(a.Err)
-		err = end(cmd.Context(), e, p.Event)
+		err = end(cmd.Context(), e, progress.Once(p.Event))
 		p.End()
 		if err != nil {
 			return err
