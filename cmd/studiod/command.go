@@ -32,7 +32,7 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&p.dir, "data-dir", "", "data directory (default: $"+datadir.Env+", else studio below the XDG data folder)")
 	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "log more")
-	root.AddCommand(p.serve(), p.controlPlane(), p.holder(), p.bareAPIServer(), versionCommand())
+	root.AddCommand(p.serve(), p.controlPlane(), p.holder(), p.node(), p.bareAPIServer(), versionCommand())
 	return root
 }
 

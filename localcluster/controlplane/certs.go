@@ -39,7 +39,7 @@ func issue(f files) error {
 			DNSNames:   []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
 			IPs:        []net.IP{net.IPv4(127, 0, 0, 1), f.net.APIAddress.AsSlice(), f.net.APIService().AsSlice()},
 		}},
-		{f.dir.PKI(), "apiserver-kubelet-client", ca, pki.Request{CommonName: "kube-apiserver-kubelet-client", Organizations: []string{"kubeadm:cluster-admins"}}},
+		{f.dir.PKI(), "apiserver-kubelet-client", ca, pki.Request{CommonName: "kube-apiserver-kubelet-client", Organizations: []string{"system:masters"}}},
 		{f.dir.PKI(), "front-proxy-client", front, pki.Request{CommonName: "front-proxy-client"}},
 		{f.dir.NodePKI(), "kubelet", ca, pki.Request{CommonName: network.NodeName, DNSNames: []string{network.NodeName, "localhost"}, IPs: []net.IP{gateway, net.IPv4(127, 0, 0, 1)}}},
 	} {

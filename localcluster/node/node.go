@@ -1,0 +1,146 @@
+// Package node is the half of the engine that lives inside the node's
+// namespaces: the container runtime, upstream's kubelet on it, and the
+// provisioner of local volumes. It may end and start again at any time: pods go
+// on meanwhile and are adopted.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/hostrt"
+	"github.com/mlstudio/studio/localcluster/network"
+	"github.com/mlstudio/studio/localcluster/node/kubelet"
+	"github.com/mlstudio/studio/localcluster/notify"
+	"github.com/mlstudio/studio/localcluster/projects"
+)
+
+const (
+	// Bridge carries the pods' network.
+	Bridge = "studio0"
+	// keptBudget bounds the files that containers left outside volumes.
+	keptBudget = 1 << 30
+)
+
+// Config is what Run and Drain need.
+type Config struct {
+	Dir datadir.Dir
+	// HolderID names this life of the namespaces.
+	HolderID string
+	// Programs is the folder of studio-shim.
+	Programs string
+	// Rootless: the node runs in a user namespace.
+	Rootless bool
+	Notify   *notify.Notifier
+	Log      *slog.Logger
+}
+
+// Run runs the node until ctx ends; pods go on.
+func Run(ctx context.Context, c Config) error {
+	net, err := network.Load(c.Dir)
+	if err != nil {
+		return err
+	}
+	events, stopEvents, err := newRecorder(ctx, c.Dir.NodeKubeconfig())
+	if err != nil {
+		return err
+	}
+	defer stopEvents()
+	done := c.Notify.Phase("runtime")
+	runtime, err := newRuntime(c, net, events)
+	if done(err); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ended(ctx, "the container runtime", runtime.Serve(ctx)) })
+	g.Go(func() error {
+		return kubelet.Run(ctx, kubelet.Config{Dir: c.Dir, Net: net, Labels: labels()})
+	})
+	return g.Wait()
+}
+
+// Drain ends all pods. Each has its own grace, and at most the given one unless
+// that is 0.
+func Drain(ctx context.Context, c Config, grace time.Duration) error {
+	net, err := network.Load(c.Dir)
+	if err != nil {
+		return err
+	}
+	// Whoever looks at the pods later sees their end in the API; nobody is there
+	// to be told now.
+	runtime, err := newRuntime(c, net, func(hostrt.Event) {})
+	if err != nil {
+		return err
+	}
+	return runtime.StopAll(ctx, grace)
+}
+
+func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*hostrt.Server, error) {
+	return hostrt.New(hostrt.Config{
+		StateDir: c.Dir.Hostrt(), Socket: c.Dir.CRISocket(),
+		ShimPath:    filepath.Join(c.Programs, "studio-shim"),
+		PodLogsRoot: "/var/log/pods",
+		HolderID:    c.HolderID,
+		Bridge:      Bridge, PodCIDR: net.PodCIDR, GatewayIP: net.Gateway(),
+		Project: func(id string) (*projects.Project, error) { return projects.Load(c.Dir, id) },
+		HomeDir: c.Dir.Home,
+		Events:  events,
+		KeptDir: c.Dir.Kept(), KeptBudget: keptBudget,
+		AllowMount: allowMount(c.Dir),
+		Rootless:   c.Rootless, Log: c.Log,
+	})
+}
+
+// allowMount keeps containers away from the engine's own folder, but for what
+// the kubelet prepared for the same pod and for local volumes.
+func allowMount(d datadir.Dir) func(path, podUID string) error {
+	return func(path, podUID string) error {
+		for _, open := range []string{filepath.Join(d.Kubelet(), "pods", podUID), d.Volumes()} {
+			if strings.HasPrefix(path, open+"/") {
+				return nil
+			}
+		}
+		if path == d.String() || strings.HasPrefix(path, d.String()+"/") || strings.HasPrefix(d.String(), path+"/") || path == "/" {
+			return fmt.Errorf("%s belongs to the engine, and pods may not mount it; use a persistent volume claim, or `studio run` in a project's folder", path)
+		}
+		return nil
+	}
+}
+
+// labels say what the platform can count on here.
+func labels() map[string]string {
+	return map[string]string{
+		// The in-pod helper is there already: no init container needs to bring it.
+		"studio.mlstudio.dev/agent": "present",
+	}
+}
+
+func client(kubeconfig string) (kubernetes.Interface, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading the node's credentials: %w", err)
+	}
+	cfg.QPS, cfg.Burst = 200, 400
+	return kubernetes.NewForConfig(cfg)
+}
+
+// ended turns the end of a part that was not asked to end into an error.
+func ended(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("it ended by itself")
+	}
+	return fmt.Errorf("running %s: %w", what, err)
+}
