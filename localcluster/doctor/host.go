@@ -181,10 +181,8 @@ func linger(_ context.Context, m machine) verdict {
 	if m.uid == 0 || m.user.Username == "" {
 		return ok("root's processes go on")
 	}
-	if m.text("/run/systemd/system") == "" {
-		if _, err := os.Stat(m.path("/run/systemd/system")); err != nil {
-			return ok("no session manager ends it")
-		}
+	if _, err := os.Stat(m.path("/run/systemd/system")); err != nil {
+		return ok("no session manager ends it")
 	}
 	if _, err := os.Stat(m.path(filepath.Join("/var/lib/systemd/linger", m.user.Username))); err == nil {
 		return ok("lingering is on")
