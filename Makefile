@@ -44,6 +44,9 @@ clean: ## delete what build made (the Go build cache stays)
 lint: setup ## gofmt, go vet and staticcheck
 	@hack/lint
 
+race: setup ## the tests beside the code under the race detector, but for those that link Kubernetes
+	@hack/race
+
 verify: generate ## regenerate; fail when that changes a file
 	@hack/verify
 
@@ -67,4 +70,4 @@ bench-kine: build ## a write that survives a power cut / one that survives a kil
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run test setup build generate clean lint verify e2e e2e-crash bench-up bench-pod bench-idle bench-kine help
+.PHONY: run test setup build generate clean lint race verify e2e e2e-crash bench-up bench-pod bench-idle bench-kine help

@@ -118,10 +118,10 @@ func TestBadInputMachine(t *testing.T) {
 	t.Run("user namespaces are forbidden", func(t *testing.T) { noUserNamespaces(t, e.in(t)) })
 }
 
-// assertFaults: both up and doctor tell it in good time.
+// assertFaults: both doctor and up tell it in good time; doctor first, since up may act on it.
 func assertFaults(t *testing.T, e *engine, patterns ...string) {
 	t.Helper()
-	for _, args := range [][]string{{"up", "--driver", "embedded"}, {"doctor"}} {
+	for _, args := range [][]string{{"doctor"}, {"up", "--driver", "embedded"}} {
 		r := e.try(args...)
 		assertTold(t, r, patterns...)
 		inTime(t, r)
@@ -150,7 +150,7 @@ func corruptDatabase(t *testing.T, e *engine) {
 	if err := os.WriteFile(name, junk, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	assertFaults(t, e, `database`, `corrupt|damaged|not a database`)
+	assertFaults(t, e, `database`, `corrupt|damaged|not a (SQLite )?database`)
 	kept := false
 	err := filepath.WalkDir(e.dir.DB(), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
@@ -162,6 +162,8 @@ func corruptDatabase(t *testing.T, e *engine) {
 	if err != nil || !kept {
 		t.Errorf("no file in %s holds the corrupt database's bytes (%v)", e.dir.DB(), err)
 	}
+	e.up() // starts with an empty one
+	e.studio("down")
 }
 
 func fullDisk(t *testing.T, root string) {
@@ -169,7 +171,7 @@ func fullDisk(t *testing.T, root string) {
 		t.Skip("SKIPPED: only root can mount a small disk; the run as root has this test")
 	}
 	folder := tempFolder(t)
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=400m,mode=0700", "tmpfs", folder).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=600m,mode=0700", "tmpfs", folder).CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED: this machine lets nobody mount a tmpfs: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
