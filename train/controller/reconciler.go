@@ -53,7 +53,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.report(tj, err)
 	}
 	if finished(tj) {
-		return ctrl.Result{}, r.afterEnd(ctx, tj, js)
+		return ctrl.Result{}, passing(r.afterEnd(ctx, tj, js))
 	}
 	before := tj.Status.DeepCopy()
 	again, err := r.advance(ctx, tj, js)
@@ -62,12 +62,19 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if !equality.Semantic.DeepEqual(before, &tj.Status) {
 		if e := r.client.Status().Update(ctx, tj); e != nil {
-			// A conflict means that a newer state is on its way here already.
-			return ctrl.Result{}, client.IgnoreNotFound(e)
+			return ctrl.Result{}, passing(client.IgnoreNotFound(e))
 		}
 		r.announce(tj, before)
 	}
-	return ctrl.Result{RequeueAfter: again}, err
+	return ctrl.Result{RequeueAfter: again}, passing(err)
+}
+
+// passing drops conflicts: they mean that a newer state is on its way here already.
+func passing(err error) error {
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
 }
 
 // advance brings the JobSet into being and the status up to date. It returns

@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
@@ -65,7 +66,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	first := len(js.Status.ReplicatedJobsStatus) == 0 && len(js.Status.Conditions) == 0
 	if !first || js.DeletionTimestamp != nil || !ours(&js) {
-		return r.upstream.Reconcile(ctx, req)
+		return r.handOn(ctx, req)
 	}
 	if _, exclusive := js.Annotations[jobsetv1alpha2.ExclusiveKey]; exclusive {
 		r.events.Event(&js, corev1.EventTypeWarning, "NotSupported",
@@ -74,7 +75,17 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.admit.validate(ctx, &js); err != nil {
 		return ctrl.Result{}, r.refuse(ctx, &js, err)
 	}
-	return r.upstream.Reconcile(ctx, req)
+	return r.handOn(ctx, req)
+}
+
+// handOn lets upstream reconcile. A conflict means that a newer state is on its
+// way here already.
+func (r *reconciler) handOn(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	res, err := r.upstream.Reconcile(ctx, req)
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{}, nil
+	}
+	return res, err
 }
 
 // refuse ends a JobSet that can not run.
