@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -113,7 +114,10 @@ func waitMapped(fd int) {
 		os.Exit(1) // The parent is gone or said why.
 	}
 	f.Close()
-	err := unix.Exec("/proc/self/exe", os.Args, os.Environ())
+	exe, err := os.Executable()
+	if err == nil {
+		err = unix.Exec(exe, os.Args, os.Environ())
+	}
 	fmt.Fprintln(os.Stderr, "starting again with mapped ids:", err)
 	os.Exit(1)
 }
@@ -124,4 +128,17 @@ func userName() string {
 		return ""
 	}
 	return u.Username
+}
+
+// Current tells how the ids of this process's user namespace are mapped.
+func Current() Mapping {
+	if inInitialUserNamespace() {
+		return None
+	}
+	for _, f := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		if len(strings.Split(sysctl(f), "\n")) < 2 {
+			return Single
+		}
+	}
+	return Range
 }

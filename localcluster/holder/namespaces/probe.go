@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -82,28 +81,29 @@ func tryMounts(scratch string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return Explain("changing mounts in a user namespace", err)
 	}
-	proc := filepath.Join(scratch, "proc")
-	tmp := filepath.Join(scratch, "tmp")
-	upper, work, merged := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work"), filepath.Join(scratch, "merged")
-	for _, d := range []string{proc, tmp, upper, work, merged} {
+	// Relative paths need no escapes in overlay's options.
+	if err := os.Chdir(scratch); err != nil {
+		return fmt.Errorf("probing namespaces: %w", err)
+	}
+	for _, d := range []string{"proc", "tmp", "upper", "work", "merged"} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return fmt.Errorf("probing namespaces: %w", err)
 		}
 	}
-	if err := unix.Mount("proc", proc, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+	if err := unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return Explain("mounting a proc file system", err)
 	}
-	if err := unix.Mount("tmpfs", tmp, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m"); err != nil {
+	if err := unix.Mount("tmpfs", "tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m"); err != nil {
 		return Explain("mounting a tmpfs", err)
 	}
-	options := fmt.Sprintf("lowerdir=/usr,upperdir=%s,workdir=%s", upper, work)
+	options := "lowerdir=/usr,upperdir=upper,workdir=work"
 	if !inInitialUserNamespace() {
 		options += ",userxattr"
 	}
-	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
+	if err := unix.Mount("overlay", "merged", "overlay", 0, options); err != nil {
 		return Explain("mounting an overlay", err)
 	}
-	if err := os.WriteFile(filepath.Join(merged, "probe"), nil, 0o600); err != nil {
+	if err := os.WriteFile("merged/probe", nil, 0o600); err != nil {
 		return fmt.Errorf("writing into an overlay: %w", err)
 	}
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {

@@ -1,0 +1,232 @@
+// Package client speaks to a holder over its Unix socket, and holds the forms
+// of what is said. It links neither Kubernetes nor the network stack.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/localcluster/datadir"
+)
+
+// Status is the answer of GET /v1/status.
+type Status struct {
+	// ID is new at each start of a holder.
+	ID string `json:"id"`
+	// Mapping says how ids are mapped: none (root), single or range.
+	Mapping string `json:"mapping"`
+	// Version of the program that runs the holder.
+	Version string    `json:"version"`
+	Since   time.Time `json:"since"`
+	Node    Node      `json:"node"`
+	// Pods: processes of pods are running.
+	Pods bool `json:"pods"`
+	// Warnings are sentences for the user, such as that subordinate ids are missing.
+	Warnings []string `json:"warnings,omitempty"`
+	// PID of the holder as this process sees it; the client fills it in.
+	PID int `json:"pid,omitempty"`
+}
+
+// Node is the state of the node half.
+type Node struct {
+	// State is stopped, running or waiting (for the next start after a crash).
+	State    string    `json:"state"`
+	Since    time.Time `json:"since,omitzero"`
+	Restarts int       `json:"restarts,omitempty"`
+	// Message says how the last one ended.
+	Message string `json:"message,omitempty"`
+	// Phases hold the last event of each phase since the node half started.
+	Phases []localcluster.Event `json:"phases,omitempty"`
+}
+
+// Allow opens a folder of the host to the node at its own path.
+type Allow struct {
+	Path     string `json:"path"`
+	ReadOnly bool   `json:"readOnly"`
+}
+
+// Shutdown ends the pods with grace, then the holder.
+type Shutdown struct {
+	// GraceSeconds that all pods together have at most; zero: what each asks for.
+	GraceSeconds float64 `json:"graceSeconds,omitempty"`
+}
+
+// ErrNotRunning means that no holder serves the data directory.
+var ErrNotRunning = errors.New("no holder is running")
+
+// Client calls one holder. Each call makes a connection of its own.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// New returns a client for the holder of a data directory, running or not.
+func New(d datadir.Dir) *Client {
+	socket := d.HolderSocket()
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var nd net.Dialer
+		return nd.DialContext(ctx, "unix", socket)
+	}
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Status asks for the state of the holder. Without one it returns ErrNotRunning.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	if err := c.call(ctx, http.MethodGet, "/v1/status", nil, &s); err != nil {
+		return s, err
+	}
+	pid, err := c.peer(ctx)
+	s.PID = pid
+	return s, err
+}
+
+// StartNode starts the node half, or does nothing when it is wanted already.
+func (c *Client) StartNode(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/node/start", struct{}{}, nil)
+}
+
+// StopNode ends the node half; pods go on. It returns when it has ended.
+func (c *Client) StopNode(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/node/stop", struct{}{}, nil)
+}
+
+// Allow opens a folder of the host to the node.
+func (c *Client) Allow(ctx context.Context, a Allow) error {
+	return c.call(ctx, http.MethodPost, "/v1/allow", a, nil)
+}
+
+// Shutdown ends the pods and the holder. It returns when the holder and all
+// processes in its namespaces are gone.
+func (c *Client) Shutdown(ctx context.Context, s Shutdown) error {
+	pid, err := c.peer(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := openProcess(pid)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := c.call(ctx, http.MethodPost, "/v1/shutdown", s, nil); err != nil {
+		return err
+	}
+	return waitProcess(ctx, p)
+}
+
+// Kill ends the holder and with it all pods at once, as a crash would.
+func (c *Client) Kill(ctx context.Context) error {
+	pid, err := c.peer(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := openProcess(pid)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := unix.PidfdSendSignal(int(p.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("killing the holder: %w", err)
+	}
+	return waitProcess(ctx, p)
+}
+
+// Events calls f for the last event of each phase of the node, then for each
+// new one, until ctx or the holder ends; the latter returns nil.
+func (c *Client) Events(ctx context.Context, f func(localcluster.Event)) error {
+	res, err := c.send(ctx, http.MethodGet, "/v1/events", nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	for dec := json.NewDecoder(res.Body); ; {
+		var e localcluster.Event
+		if err := dec.Decode(&e); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			return nil // However the stream breaks, the process at its end is gone.
+		}
+		f(e)
+	}
+}
+
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	res, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if out == nil {
+		_, err = io.Copy(io.Discard, res.Body)
+		return err
+	}
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return fmt.Errorf("reading the holder's answer: %w", err)
+	}
+	return nil
+}
+
+// send returns an answer of status 200; others become errors.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://holder"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil, ErrNotRunning
+	}
+	if err != nil {
+		return nil, fmt.Errorf("calling the holder: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		defer res.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+		return nil, errors.New(string(bytes.TrimSpace(text)))
+	}
+	return res, nil
+}
+
+// peer asks the kernel for the process behind the socket.
+func (c *Client) peer(ctx context.Context) (int, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.socket)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
+		return 0, ErrNotRunning
+	}
+	if err != nil {
+		return 0, fmt.Errorf("calling the holder: %w", err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return 0, err
+	}
+	if credErr != nil {
+		return 0, fmt.Errorf("asking who serves the holder's socket: %w", credErr)
+	}
+	return int(cred.Pid), nil
+}
