@@ -106,7 +106,11 @@ func serve(ctx context.Context, c Config, f files, store []string) error {
 	}
 	parts.Go(func() {
 		done := c.Notify.Phase("bootstrap")
-		if err := waitReady(controllersCtx, f.controllerKubeconfig(), "/readyz"); controllersCtx.Err() == nil {
+		err := waitReady(controllersCtx, f.controllerKubeconfig(), "/readyz")
+		if err == nil && !c.Bare {
+			err = grantNodeServices(controllersCtx, f)
+		}
+		if controllersCtx.Err() == nil {
 			done(err)
 		}
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt"
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/kubelet"
+	"github.com/mlstudio/studio/localcluster/node/localpath"
 	"github.com/mlstudio/studio/localcluster/notify"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
@@ -61,10 +62,17 @@ func Run(ctx context.Context, c Config) error {
 	if done(err); err != nil {
 		return err
 	}
+	volumes, err := client(filepath.Join(c.Dir.Node(), "provisioner.kubeconfig"))
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ended(ctx, "the container runtime", runtime.Serve(ctx)) })
 	g.Go(func() error {
 		return kubelet.Run(ctx, kubelet.Config{Dir: c.Dir, Net: net, Labels: labels()})
+	})
+	g.Go(func() error {
+		return ended(ctx, "the volume provisioner", localpath.Run(ctx, volumes, c.Dir, c.Log))
 	})
 	return g.Wait()
 }

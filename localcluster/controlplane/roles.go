@@ -1,0 +1,52 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	rbacapply "k8s.io/client-go/applyconfigurations/rbac/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// nodeServicesRole is what the node half may do beside the kubelet: provision
+// local volumes. The kubelet itself has its own identity and the Node authorizer.
+const nodeServicesRole = "studio:node-services"
+
+func nodeServicesRules() []*rbacapply.PolicyRuleApplyConfiguration {
+	rule := func(group string, resources []string, verbs ...string) *rbacapply.PolicyRuleApplyConfiguration {
+		return rbacapply.PolicyRule().WithAPIGroups(group).WithResources(resources...).WithVerbs(verbs...)
+	}
+	return []*rbacapply.PolicyRuleApplyConfiguration{
+		rule("", []string{"persistentvolumes"}, "get", "list", "watch", "create", "patch", "update", "delete"),
+		rule("", []string{"persistentvolumeclaims"}, "get", "list", "watch", "update"),
+		rule("", []string{"nodes"}, "get"),
+		rule("", []string{"events"}, "create", "patch", "update"),
+		rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch", "create"),
+	}
+}
+
+// grantNodeServices makes the role and its binding, or puts them right again.
+func grantNodeServices(ctx context.Context, f files) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", f.controllerKubeconfig())
+	if err != nil {
+		return err
+	}
+	cs, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	apply := metav1.ApplyOptions{FieldManager: "studiod", Force: true}
+	if _, err := cs.RbacV1().ClusterRoles().Apply(ctx, rbacapply.ClusterRole(nodeServicesRole).WithRules(nodeServicesRules()...), apply); err != nil {
+		return fmt.Errorf("granting the node its role: %w", err)
+	}
+	binding := rbacapply.ClusterRoleBinding(nodeServicesRole).
+		WithRoleRef(rbacapply.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("ClusterRole").WithName(nodeServicesRole)).
+		WithSubjects(rbacapply.Subject().WithAPIGroup(rbacv1.GroupName).WithKind(rbacv1.GroupKind).WithName(nodeServicesRole))
+	if _, err := cs.RbacV1().ClusterRoleBindings().Apply(ctx, binding, apply); err != nil {
+		return fmt.Errorf("granting the node its role: %w", err)
+	}
+	return nil
+}
