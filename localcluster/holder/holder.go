@@ -54,9 +54,6 @@ const (
 	EnvDrain = "STUDIO_NODE_DRAIN"
 )
 
-// NodeName is the host name inside.
-const NodeName = "studio"
-
 // Config is what Run needs.
 type Config struct {
 	Dir datadir.Dir
@@ -141,21 +138,18 @@ func start(ctx context.Context, c Config) (*holder, error) {
 // lockName keeps two holders of one data directory apart.
 const lockName = "holder.lock"
 
+// lock takes the data directory for the life of this process.
 func lock(d datadir.Dir) error {
-	f, err := os.OpenFile(filepath.Join(d.Run(), lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	// A bare descriptor: nothing closes it before the process ends.
+	fd, err := unix.Open(filepath.Join(d.Run(), lockName), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("starting the holder: %w", err)
 	}
-	// Kept open, and locked, as long as the process lives.
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("starting the holder: another one holds %s: %w", d, err)
 	}
-	lockFile = f
 	return nil
 }
-
-// lockFile keeps the descriptor from the garbage collector.
-var lockFile *os.File
 
 // ownNamespaces makes the new mount and PID namespaces fit each other.
 func ownNamespaces() error {
@@ -165,7 +159,7 @@ func ownNamespaces() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return namespaces.Explain("mounting a proc file system", err)
 	}
-	if err := unix.Sethostname([]byte(NodeName)); err != nil {
+	if err := unix.Sethostname([]byte(network.NodeName)); err != nil {
 		return fmt.Errorf("naming the node: %w", err)
 	}
 	return nil
