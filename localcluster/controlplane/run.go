@@ -106,9 +106,12 @@ func serve(ctx context.Context, c Config, f files, store []string) error {
 	}
 	parts.Go(func() {
 		done := c.Notify.Phase("bootstrap")
-		err := waitReady(controllersCtx, f.controllerKubeconfig(), "/readyz")
-		if err == nil && !c.Bare {
-			err = grantNodeServices(controllersCtx, f)
+		var err error
+		if !c.Bare {
+			err = makeDefaults(controllersCtx, f)
+		}
+		if err == nil {
+			err = waitReady(controllersCtx, f.controllerKubeconfig(), "/readyz")
 		}
 		if controllersCtx.Err() == nil {
 			done(err)

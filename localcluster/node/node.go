@@ -72,7 +72,7 @@ func Run(ctx context.Context, c Config) error {
 		return kubelet.Run(ctx, kubelet.Config{Dir: c.Dir, Net: net, Labels: labels()})
 	})
 	g.Go(func() error {
-		return ended(ctx, "the volume provisioner", localpath.Run(ctx, volumes, c.Dir, c.Log))
+		return ended(ctx, "the volume provisioner", localpath.Run(ctx, volumes, c.Dir))
 	})
 	return g.Wait()
 }

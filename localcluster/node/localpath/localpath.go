@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,10 +37,7 @@ const (
 )
 
 // Run serves claims until ctx ends.
-func Run(ctx context.Context, cs kubernetes.Interface, d datadir.Dir, log *slog.Logger) error {
-	if err := retry(ctx, log, func() error { return ensureClass(ctx, cs) }); err != nil {
-		return err
-	}
+func Run(ctx context.Context, cs kubernetes.Interface, d datadir.Dir) error {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, 30*time.Second)
 	controller.NewProvisionController(ctx, cs, Name, provisioner{root: d.Volumes()},
 		controller.LeaderElection(false),
@@ -53,32 +49,12 @@ func Run(ctx context.Context, cs kubernetes.Interface, d datadir.Dir, log *slog.
 	return ctx.Err()
 }
 
-// retry repeats f, ever more slowly, while the API server is not there yet or
-// has not granted the provisioner its role.
-func retry(ctx context.Context, log *slog.Logger, f func() error) error {
-	delay := 50 * time.Millisecond
-	for {
-		err := f()
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		log.Debug("preparing the storage class", "error", err)
-		// There is no event for "the API server grants this now".
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(delay):
-		}
-		delay = min(2*delay, 2*time.Second)
-	}
-}
-
-// ensureClass makes the class once. What a user changed in it stays, and it is
+// EnsureClass makes the class once. What a user changed in it stays, and it is
 // not the default where another one is.
-func ensureClass(ctx context.Context, cs kubernetes.Interface) error {
+func EnsureClass(ctx context.Context, cs kubernetes.Interface) error {
 	classes, err := cs.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return err
+		return fmt.Errorf("making the storage class %s: %w", Class, err)
 	}
 	isDefault := "true"
 	for _, c := range classes.Items {
@@ -96,10 +72,10 @@ func ensureClass(ctx context.Context, cs kubernetes.Interface) error {
 		ReclaimPolicy:     &policy,
 		VolumeBindingMode: &mode,
 	}, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return nil
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("making the storage class %s: %w", Class, err)
 	}
-	return err
+	return nil
 }
 
 // provisioner makes and removes the folders below root.

@@ -9,6 +9,8 @@ import (
 	rbacapply "k8s.io/client-go/applyconfigurations/rbac/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/mlstudio/studio/localcluster/node/localpath"
 )
 
 // nodeServicesRole is what the node half may do beside the kubelet: provision
@@ -24,18 +26,22 @@ func nodeServicesRules() []*rbacapply.PolicyRuleApplyConfiguration {
 		rule("", []string{"persistentvolumeclaims"}, "get", "list", "watch", "update"),
 		rule("", []string{"nodes"}, "get"),
 		rule("", []string{"events"}, "create", "patch", "update"),
-		rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch", "create"),
+		rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch"),
 	}
 }
 
-// grantNodeServices makes the role and its binding, or puts them right again.
-func grantNodeServices(ctx context.Context, f files) error {
+// makeDefaults makes what the cluster needs before its first user comes: the
+// node's role, put right again if it was changed, and a storage class.
+func makeDefaults(ctx context.Context, f files) error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", f.controllerKubeconfig())
 	if err != nil {
 		return err
 	}
 	cs, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
+		return err
+	}
+	if err := localpath.EnsureClass(ctx, cs); err != nil {
 		return err
 	}
 	apply := metav1.ApplyOptions{FieldManager: "studiod", Force: true}
