@@ -93,19 +93,20 @@ func (e *engine) output(p *corev1.Pod) string {
 	return out
 }
 
+// logs are all that the pod printed. Right after a start the kubelet may not
+// know the pod yet, so a refusal is tried again.
 func (e *engine) logs(pod string) string {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	r, err := e.client().CoreV1().Pods("default").GetLogs(pod, &corev1.PodLogOptions{}).Stream(ctx)
-	if err != nil {
-		e.t.Fatalf("reading the log of %s: %v", pod, err)
-	}
-	defer r.Close()
-	out, err := io.ReadAll(r)
-	if err != nil {
-		e.t.Fatalf("reading the log of %s: %v", pod, err)
-	}
+	var out []byte
+	e.eventually("the log of "+pod, func(ctx context.Context) (bool, error) {
+		r, err := e.client().CoreV1().Pods("default").GetLogs(pod, &corev1.PodLogOptions{}).Stream(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer r.Close()
+		out, err = io.ReadAll(r)
+		return err == nil, err
+	})
 	return string(out)
 }
 
