@@ -7,7 +7,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -78,41 +80,57 @@ func (e *engine) node(ctx context.Context, restarts int) (ready bool, err error)
 	if err := e.holder.StartNode(ctx); err != nil {
 		return false, fmt.Errorf("starting the node: %w", err)
 	}
+	return e.followNode(ctx, start)
+}
+
+// followNode tells each time that the node is ready, until the holder or ctx ends.
+func (e *engine) followNode(ctx context.Context, start time.Time) (ready bool, err error) {
 	gone := make(chan error, 1)
+	ended := make(chan struct{}, 1)
 	watchCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		gone <- e.holder.Events(watchCtx, e.untilBroken(cancel))
+		gone <- e.holder.Events(watchCtx, e.untilBroken(cancel, ended))
 		cancel(nil)
 	}()
-	if err = e.hub.wait(watchCtx, phaseAPI); err == nil {
-		err = e.waitNodeReady(watchCtx)
-	}
-	if err != nil && ctx.Err() == nil {
-		if cause := context.Cause(watchCtx); watchCtx.Err() != nil && cause != context.Canceled {
-			return false, cause
+	for {
+		if err = e.hub.wait(watchCtx, phaseAPI); err == nil {
+			err = e.waitNodeReady(watchCtx)
 		}
-		return false, err
-	}
-	if err == nil {
+		if err != nil {
+			if cause := context.Cause(watchCtx); watchCtx.Err() != nil && cause != context.Canceled {
+				err = cause
+			}
+			return ready, err
+		}
 		ready = true
 		e.hub.event(localcluster.Event{Phase: phaseNode, State: localcluster.Done, Seconds: time.Since(start).Seconds()})
+		select {
+		case err = <-gone:
+			return ready, err
+		case <-ended:
+			start = time.Now()
+		}
 	}
-	return ready, <-gone
 }
 
 // brokenAfter is how often the node half may end before it was ever ready
 // until the start is given up.
 const brokenAfter = 4
 
-// untilBroken passes the node's events on. Once the node half ended too often
-// without having been ready it cancels with its last words.
-func (e *engine) untilBroken(cancel context.CancelCauseFunc) func(localcluster.Event) {
+// untilBroken passes the node's events on and signals each end of the node
+// half. Once it ended too often without having been ready it cancels with the
+// last words.
+func (e *engine) untilBroken(cancel context.CancelCauseFunc, ended chan<- struct{}) func(localcluster.Event) {
 	ends := 0
 	return func(ev localcluster.Event) {
 		e.hub.event(ev)
 		if ev.Phase != phaseNode || ev.State != localcluster.Failed {
 			return
+		}
+		select {
+		case ended <- struct{}{}:
+		default:
 		}
 		if ends++; ends >= brokenAfter && !e.hub.snapshot().Ready {
 			cancel(fmt.Errorf("%s; its log is %s", ev.Message, e.dir.Log("node")))
@@ -191,8 +209,48 @@ func (e *engine) waitNodeReady(ctx context.Context) error {
 		}
 		return false, nil
 	})
+	if err == nil {
+		err = waitPodsKnown(ctx, cs)
+	}
 	if err != nil {
 		return fmt.Errorf("waiting for the node: %w", err)
 	}
 	return nil
+}
+
+// waitPodsKnown returns when the kubelet knows the pods that went on while it
+// was away: before that, their logs cannot be had.
+func waitPodsKnown(ctx context.Context, cs kubernetes.Interface) error {
+	pods, err := cs.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + network.NodeName + ",status.phase=Running"})
+	if err != nil || len(pods.Items) == 0 {
+		return err
+	}
+	// The kubelet has no event for this; it is asked, for the second that it takes.
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var known corev1.PodList
+		err := cs.CoreV1().RESTClient().Get().Resource("nodes").Name(network.NodeName).SubResource("proxy").Suffix("pods").Do(ctx).Into(&known)
+		if err == nil && knowsAll(known.Items, pods.Items) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func knowsAll(known, wanted []corev1.Pod) bool {
+	uids := map[types.UID]bool{}
+	for _, p := range known {
+		uids[p.UID] = true
+	}
+	for _, p := range wanted {
+		if !uids[p.UID] {
+			return false
+		}
+	}
+	return true
 }
