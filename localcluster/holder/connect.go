@@ -22,16 +22,9 @@ const nodeDialTimeout = 10 * time.Second
 // serveConnect is the API server's way to the kubelet and the pods: HTTP
 // CONNECT on a Unix socket. It returns once it listens.
 func serveConnect(ctx context.Context, socket string, dial func(context.Context, string) (net.Conn, error), log *slog.Logger) error {
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("serving %s: %w", socket, err)
-	}
-	l, err := net.Listen("unix", socket)
+	l, err := listenUnix(socket)
 	if err != nil {
-		return fmt.Errorf("serving %s: %w", socket, err)
-	}
-	if err := os.Chmod(socket, 0o600); err != nil {
-		l.Close()
-		return fmt.Errorf("serving %s: %w", socket, err)
+		return err
 	}
 	context.AfterFunc(ctx, func() { l.Close() })
 	go func() {
@@ -44,6 +37,22 @@ func serveConnect(ctx context.Context, socket string, dial func(context.Context,
 		}
 	}()
 	return nil
+}
+
+// listenUnix listens on a socket for this user alone, in place of a stale one.
+func listenUnix(socket string) (net.Listener, error) {
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("serving %s: %w", socket, err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("serving %s: %w", socket, err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("serving %s: %w", socket, err)
+	}
+	return l, nil
 }
 
 // connect serves one CONNECT request.

@@ -199,8 +199,7 @@ func (h *holder) connect(ctx context.Context, n network.Network) error {
 	}
 	socket := h.config.Dir.APISocket()
 	go forward.Accept(ctx, api, func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
+		return dialWhenServed(ctx, socket, apiPatience)
 	}, h.config.Log)
 	return serveConnect(ctx, h.config.Dir.NodeSocket(), h.dialNode, h.config.Log)
 }

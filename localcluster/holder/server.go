@@ -3,7 +3,6 @@ package holder
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,16 +18,9 @@ import (
 
 // listen serves the control API until ctx ends. It returns once it listens.
 func (h *holder) listen(ctx context.Context) error {
-	socket := h.config.Dir.HolderSocket()
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("serving the holder's socket: %w", err)
-	}
-	l, err := net.Listen("unix", socket)
+	l, err := listenUnix(h.config.Dir.HolderSocket())
 	if err != nil {
-		return fmt.Errorf("serving the holder's socket: %w", err)
-	}
-	if err := os.Chmod(socket, 0o600); err != nil {
-		return fmt.Errorf("serving the holder's socket: %w", err)
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) { answer(w, h.status(), nil) })

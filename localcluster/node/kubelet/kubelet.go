@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,6 +52,9 @@ func Run(ctx context.Context, c Config) error {
 	// A plain user may not lower the kubelet's own score, and a laptop's owner
 	// would not want it to outlive his browser.
 	deps.OOMAdjuster = oom.NewFakeOOMAdjuster()
+	if err := addPodSource(ctx, c.Dir.NodeKubeconfig(), deps); err != nil {
+		return fmt.Errorf("setting up the kubelet: %w", err)
+	}
 	err = app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate)
 	if ctx.Err() != nil {
 		return nil
@@ -101,12 +107,12 @@ func configure(kc *kubeletconfig.KubeletConfiguration, c Config) {
 	kc.FailSwapOn = false
 	kc.CgroupsPerQOS = false
 	kc.EnforceNodeAllocatable = nil
-	kc.LocalStorageCapacityIsolation = false
 	kc.EvictionHard = map[string]string{"memory.available": "100Mi", "nodefs.available": "200Mi", "imagefs.available": "200Mi"}
 	kc.ImageGCHighThresholdPercent, kc.ImageGCLowThresholdPercent = 100, 99
 	kc.SerializeImagePulls = false
 	kc.ProtectKernelDefaults = false
 	kc.MakeIPTablesUtilChains = false
+	kc.OOMScoreAdj = ownOOMScore()
 
 	// Few and long heartbeats: the node is this machine. Requests are local.
 	kc.NodeLeaseDurationSeconds = 240
@@ -122,4 +128,18 @@ func configure(kc *kubeletconfig.KubeletConfiguration, c Config) {
 	kc.ClusterDNS = []string{c.Net.DNS().String()}
 	kc.ResolverConfig = "/etc/resolv.conf"
 	kc.ShutdownGracePeriod, kc.ShutdownGracePeriodCriticalPods = metav1.Duration{}, metav1.Duration{}
+}
+
+// ownOOMScore is the score that this process has: a plain user may not lower
+// it, and the kubelet tries again every few minutes.
+func ownOOMScore() int32 {
+	raw, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return 0
+	}
+	score, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		return 0
+	}
+	return int32(score)
 }
