@@ -165,10 +165,13 @@ func ownNamespaces() error {
 	return nil
 }
 
-// connect lays the node's network: the API server's address, the way out, and
+// apiServicePort is the port of the Service default/kubernetes.
+const apiServicePort = 443
+
+// connect lays the node's network: the API server's addresses, the way out, and
 // the API server's way in.
 func (h *holder) connect(ctx context.Context, n network.Network) error {
-	var api net.Listener
+	var api []net.Listener
 	var link *netstack.Link
 	err := h.thread.do(func() error {
 		lo, err := netlink.LinkByName("lo")
@@ -178,15 +181,22 @@ func (h *holder) connect(ctx context.Context, n network.Network) error {
 		if err := netlink.LinkSetUp(lo); err != nil {
 			return err
 		}
-		address := &netlink.Addr{IPNet: netlink.NewIPNet(n.APIAddress.AsSlice())}
-		if err := netlink.AddrReplace(lo, address); err != nil {
-			return err
-		}
-		if api, err = net.Listen("tcp", netip.AddrPortFrom(n.APIAddress, network.APIPort).String()); err != nil {
-			return err
+		// The Service's address, too: what runs in a pod knows the API server by it.
+		for _, at := range []netip.AddrPort{netip.AddrPortFrom(n.APIAddress, network.APIPort), netip.AddrPortFrom(n.APIService(), apiServicePort)} {
+			address := &netlink.Addr{IPNet: netlink.NewIPNet(at.Addr().AsSlice())}
+			if err := netlink.AddrReplace(lo, address); err != nil {
+				return err
+			}
+			l, err := net.Listen("tcp", at.String())
+			if err != nil {
+				return err
+			}
+			api = append(api, l)
 		}
 		link, err = netstack.Open(netstack.Config{
-			Source: n.APIAddress, Nameserver: Nameserver, Host: HostAddress, HostPorts: h.config.HostPorts,
+			// Until the cluster has a DNS of its own the host's answers at its address.
+			Source: n.APIAddress, Nameserver: Nameserver, MoreNameservers: []netip.Addr{n.DNS()},
+			Host: HostAddress, HostPorts: h.config.HostPorts,
 			Refuse: []netip.Prefix{n.PodCIDR, n.ServiceCIDR}, Log: h.config.Log,
 		})
 		return err
@@ -198,9 +208,11 @@ func (h *holder) connect(ctx context.Context, n network.Network) error {
 		return err
 	}
 	socket := h.config.Dir.APISocket()
-	go forward.Accept(ctx, api, func(ctx context.Context) (net.Conn, error) {
-		return dialWhenServed(ctx, socket, apiPatience)
-	}, h.config.Log)
+	for _, l := range api {
+		go forward.Accept(ctx, l, func(ctx context.Context) (net.Conn, error) {
+			return dialWhenServed(ctx, socket, apiPatience)
+		}, h.config.Log)
+	}
 	return serveConnect(ctx, h.config.Dir.NodeSocket(), h.dialNode, h.config.Log)
 }
 

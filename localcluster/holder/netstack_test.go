@@ -47,9 +47,24 @@ func TestHolderNetwork(t *testing.T) {
 	if got := talk(HostAddress.String(), named); got != "hello\n" {
 		t.Errorf("a named port of loopback: %q", got)
 	}
-	for _, to := range [][2]string{{"127.0.0.1", hidden}, {address, hidden}, {HostAddress.String(), hidden}, {"0.0.0.0", hidden}, {"10.96.0.1", hidden}} {
+	for _, to := range [][2]string{{"127.0.0.1", hidden}, {address, hidden}, {HostAddress.String(), hidden}, {"0.0.0.0", hidden}, {"10.96.0.7", hidden}} {
 		if got := talk(to[0], to[1]); strings.Contains(got, "hello") || !strings.Contains(got, "refused") {
 			t.Errorf("%s:%s: %q", to[0], to[1], got)
+		}
+	}
+}
+
+// TestHolderDNS: a question from the node reaches the host's server, which may
+// listen on loopback.
+func TestHolderDNS(t *testing.T) {
+	f := startHolder(t)
+	f.startNode()
+	// The host's servers decide what the answer is; any answer, also "server
+	// failure" where no server answers, shows that the question was taken.
+	const ask = `exec 3<>/dev/udp/%s/53; printf 'ab\001\000\000\001\000\000\000\000\000\000\007invalid\000\000\001\000\001' >&3; timeout 8 head -c2 <&3`
+	for _, server := range []string{Nameserver.String(), "10.96.0.10"} {
+		if got := f.shell("bash -c \"" + strings.ReplaceAll(strings.ReplaceAll(ask, "%s", server), `"`, `\"`) + "\""); got != "ab" {
+			t.Errorf("%s: %q", server, got)
 		}
 	}
 }

@@ -25,10 +25,10 @@ const (
 	dnsTimeout = 2 * time.Second
 )
 
-// serveDNS answers at the nameserver's address by asking the host's servers,
+// serveDNS answers at the address by asking the host's servers,
 // from the host's side, where also a resolver on loopback can be reached.
-func (h *hostSide) serveDNS() error {
-	at := fullAddress(h.config.Nameserver, dnsPort)
+func (h *hostSide) serveDNS(address netip.Addr) error {
+	at := fullAddress(address, dnsPort)
 	datagrams, err := gonet.DialUDP(h.stack, &at, nil, ipv4.ProtocolNumber)
 	if err != nil {
 		return fmt.Errorf("serving DNS: %w", err)

@@ -25,8 +25,10 @@ import (
 type Config struct {
 	// Source is the node's own address, the source of what the node itself sends.
 	Source netip.Addr
-	// Nameserver is the address at which the node finds a DNS server.
-	Nameserver netip.Addr
+	// Nameserver is the address at which the node finds a DNS server, and the
+	// stack itself; MoreNameservers are further ones, which may lie in Refuse.
+	Nameserver      netip.Addr
+	MoreNameservers []netip.Addr
 	// Host is the address that stands for the host's loopback, for HostPorts alone.
 	Host      netip.Addr
 	HostPorts []uint16
@@ -35,6 +37,10 @@ type Config struct {
 	// ResolvConf is the host's; empty: /etc/resolv.conf.
 	ResolvConf string
 	Log        *slog.Logger
+}
+
+func (c Config) nameservers() []netip.Addr {
+	return append([]netip.Addr{c.Nameserver}, c.MoreNameservers...)
 }
 
 // Link is the node's end, made by Open.
@@ -80,8 +86,10 @@ func (l *Link) Serve(ctx context.Context) error {
 	h := &hostSide{ctx: ctx, stack: s, config: l.config}
 	s.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(s, 0, maxDialing, h.tcp).HandlePacket)
 	s.SetTransportProtocolHandler(udp.ProtocolNumber, udp.NewForwarder(s, h.udp).HandlePacket)
-	if err := h.serveDNS(); err != nil {
-		return err
+	for _, a := range l.config.nameservers() {
+		if err := h.serveDNS(a); err != nil {
+			return err
+		}
 	}
 	context.AfterFunc(ctx, func() {
 		s.Destroy()
@@ -97,10 +105,6 @@ func (l *Link) configure(s *stack.Stack, endpoint stack.LinkEndpoint) error {
 		func() tcpip.Error { return s.SetPromiscuousMode(nic, true) },
 		func() tcpip.Error { return s.SetSpoofing(nic, true) },
 		func() tcpip.Error {
-			address := tcpip.AddrFromSlice(l.config.Nameserver.AsSlice()).WithPrefix()
-			return s.AddProtocolAddress(nic, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: address}, stack.AddressProperties{})
-		},
-		func() tcpip.Error {
 			return s.AddStaticNeighbor(nic, ipv4.ProtocolNumber, gateway, tcpip.LinkAddress(kernelMAC))
 		},
 		func() tcpip.Error {
@@ -113,6 +117,12 @@ func (l *Link) configure(s *stack.Stack, endpoint stack.LinkEndpoint) error {
 		},
 	} {
 		if err := step(); err != nil {
+			return fmt.Errorf("starting the network stack: %s", err)
+		}
+	}
+	for _, a := range l.config.nameservers() {
+		address := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddrFromSlice(a.AsSlice()).WithPrefix()}
+		if err := s.AddProtocolAddress(nic, address, stack.AddressProperties{}); err != nil {
 			return fmt.Errorf("starting the network stack: %s", err)
 		}
 	}
