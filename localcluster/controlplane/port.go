@@ -1,12 +1,11 @@
 package controlplane
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
-	"syscall"
 
 	"github.com/mlstudio/studio/localcluster/datadir"
 )
@@ -14,10 +13,10 @@ import (
 // EnsurePort returns the API server's port on 127.0.0.1: chosen by the kernel
 // once, then kept, because kubeconfigs name it. A kept port that another
 // program took is an error with the way out.
-func EnsurePort(d datadir.Dir) (int, error) {
+func EnsurePort(ctx context.Context, d datadir.Dir) (int, error) {
 	port, err := d.APIPort()
 	if err == nil {
-		return port, CheckPort(d, port)
+		return port, checkPort(ctx, d, port)
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return 0, err
@@ -31,14 +30,14 @@ func EnsurePort(d datadir.Dir) (int, error) {
 	return port, d.KeepAPIPort(port)
 }
 
-// CheckPort says whether the port can be listened on now.
-func CheckPort(d datadir.Dir, port int) error {
-	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if errors.Is(err, syscall.EADDRINUSE) {
+// checkPort says whether the port can be listened on, and if not, why.
+func checkPort(ctx context.Context, d datadir.Dir, port int) error {
+	err := datadir.PortFree(ctx, port)
+	if errors.Is(err, datadir.ErrPortTaken) {
 		return fmt.Errorf("port %d of this machine, which the API server uses, is taken by another program; end that program (`ss -ltnp sport = :%d` names it), or remove %s to have a new port chosen (merge kubeconfigs again then)", port, port, d.Ports())
 	}
 	if err != nil {
 		return fmt.Errorf("listening on port %d: %w", port, err)
 	}
-	return l.Close()
+	return nil
 }

@@ -25,7 +25,10 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	port, err := EnsurePort(c.Dir)
+	if err := c.Dir.LockControlPlane(ctx); err != nil {
+		return err
+	}
+	port, err := EnsurePort(ctx, c.Dir)
 	if err != nil {
 		return err
 	}

@@ -86,11 +86,11 @@ func TestTakenPortIsNamedWithTheWayOut(t *testing.T) {
 	if err := d.KeepAPIPort(l.Addr().(*net.TCPAddr).Port); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := EnsurePort(d); err == nil || !strings.Contains(err.Error(), d.Ports()) {
+	if _, err := EnsurePort(t.Context(), d); err == nil || !strings.Contains(err.Error(), d.Ports()) {
 		t.Errorf("error %v, want one that names %s", err, d.Ports())
 	}
 	l.Close()
-	if _, err := EnsurePort(d); err != nil {
+	if _, err := EnsurePort(t.Context(), d); err != nil {
 		t.Errorf("the port is free again: %v", err)
 	}
 }

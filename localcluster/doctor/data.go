@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -148,16 +146,14 @@ func port(ctx context.Context, m machine) verdict {
 	if _, err := client.New(m.dir).State(ctx); err == nil {
 		return ok(fmt.Sprintf("%d, in use by the engine", number))
 	}
-	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(number)))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		// An orphan of a killed engine frees it within a moment; another program does not.
+	err = m.dir.AwaitPort(ctx, number)
+	if errors.Is(err, datadir.ErrPortTaken) {
 		return broken(fmt.Sprintf("port %d is taken by another program", number),
 			fmt.Sprintf("end that program (`ss -ltnp sport = :%d` names it), or `rm %s` to have another port chosen", number, m.dir.Ports()))
 	}
 	if err != nil {
 		return broken(fmt.Sprintf("port %d can not be listened on: %v", number, err), "rm "+m.dir.Ports())
 	}
-	l.Close()
 	return ok(fmt.Sprintf("%d is free", number))
 }
 
