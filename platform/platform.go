@@ -8,11 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -67,6 +66,7 @@ func Run(ctx context.Context, c Config) error {
 	// rate that is guessed here.
 	c.REST = rest.CopyConfig(c.REST)
 	c.REST.QPS, c.REST.UserAgent = -1, "studio-platform"
+	c.REST.Wrap(impatient)
 	hc, err := rest.HTTPClientFor(c.REST)
 	if err != nil {
 		return fail(done, fmt.Errorf("making the API client: %w", err))
@@ -127,28 +127,47 @@ func Run(ctx context.Context, c Config) error {
 			return fail(done, fmt.Errorf("setting up %s: %w", p.Name(), err))
 		}
 	}
+	synced := make(chan struct{})
+	if err := mgr.Add(afterCaches(func(ctx context.Context) error {
+		for obj := range cached {
+			if _, err := mgr.GetCache().GetInformer(ctx, obj, cache.BlockUntilSynced(true)); err != nil {
+				return err
+			}
+		}
+		close(synced)
+		return nil
+	})); err != nil {
+		return fail(done, err)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return mgr.Start(gctx) })
 	g.Go(func() error {
-		start := time.Now()
-		ready, rctx := errgroup.WithContext(gctx)
-		ready.Go(func() error { return in.Objects(rctx, objects...) })
-		for obj := range cached {
-			ready.Go(func() error {
-				_, err := mgr.GetCache().GetInformer(rctx, obj, cache.BlockUntilSynced(true))
-				return err
-			})
+		if err := in.Objects(gctx, objects...); err != nil {
+			return fail(done, err)
 		}
-		err := ready.Wait()
-		if ctx.Err() != nil {
-			return nil
+		select {
+		case <-synced:
+			done(nil)
+			c.Log.Info("controllers are ready")
+		case <-gctx.Done():
 		}
-		done(err)
-		c.Log.Info("controllers are ready", "seconds", time.Since(start).Seconds())
-		return err
+		return nil
 	})
-	return g.Wait()
+	if err := g.Wait(); ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
+
+// afterCaches is run by the manager when its caches have started, whether or not
+// it leads.
+type afterCaches func(context.Context) error
+
+// Start runs it.
+func (f afterCaches) Start(ctx context.Context) error { return f(ctx) }
+
+// NeedLeaderElection: no.
+func (afterCaches) NeedLeaderElection() bool { return false }
 
 func fail(done func(error), err error) error {
 	done(err)
@@ -189,10 +208,10 @@ func uncached(scheme *runtime.Scheme, cached map[client.Object]cache.ByObject) [
 	var list []client.Object
 	for gvk := range scheme.AllKnownTypes() {
 		obj, err := scheme.New(gvk)
-		if err != nil {
+		if err != nil || gvk.Group == metav1.GroupName {
 			continue
 		}
-		if o, ok := obj.(client.Object); ok && !watched[fmt.Sprintf("%T", obj)] && !meta.IsListType(obj) {
+		if o, ok := obj.(client.Object); ok && !watched[fmt.Sprintf("%T", obj)] {
 			list = append(list, o)
 		}
 	}
