@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -121,7 +122,7 @@ func measurePods(ctx context.Context, c kubernetes.Interface, bring func(context
 		for round := range f.rounds {
 			pods := make([]*corev1.Pod, f.atOnce)
 			for i := range pods {
-				pods[i] = truePod(fmt.Sprintf("%s-%d-%d", f.name, round, i), f.volume)
+				pods[i] = truePod(fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(f.name, ".", "-"), round, i), f.volume)
 			}
 			took, err := atOnce(ctx, w, pods, bring)
 			if err != nil {
