@@ -142,7 +142,7 @@ func (n *half) once(ctx context.Context, env []string) string {
 
 func describe(s unix.WaitStatus) string {
 	if s.Signaled() {
-		return "killed by signal " + s.Signal().String()
+		return "killed by " + unix.SignalName(s.Signal())
 	}
 	return "exit code " + strconv.Itoa(s.ExitStatus())
 }
