@@ -32,6 +32,9 @@ type Target struct {
 	// Resource is the client of the object's kind in its namespace.
 	Resource dynamic.ResourceInterface
 	Core     corev1client.CoreV1Interface
+	// Since is when the run began; zero for the object's creation, which the
+	// server knows to the second only.
+	Since time.Time
 }
 
 // Source is the container that a line comes from.
@@ -52,7 +55,7 @@ type Result struct {
 	// run failed without one, 0 where it succeeded.
 	ExitCode int
 	Pods     []corev1.Pod
-	// Took is the time from the object's creation to its end as seen here.
+	// Took is the time from the beginning to the end as seen here.
 	Took time.Duration
 }
 
@@ -93,6 +96,9 @@ type tailKey struct {
 func Run(ctx context.Context, t Target, sink Sink) (*Result, error) {
 	f := &follower{Target: t, sink: sink, object: t.Object, tails: map[tailKey]*tail{}, pods: map[types.UID]*corev1.Pod{}}
 	f.link = &link{notice: f.notice}
+	if f.Since.IsZero() {
+		f.Since = t.Object.GetCreationTimestamp().Time
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer f.work.Wait()
 	defer cancel()
@@ -302,7 +308,7 @@ func (f *follower) lastPods(ctx context.Context) ([]runtime.Object, error) {
 }
 
 func (f *follower) result(o runnable.Outcome) *Result {
-	r := &Result{Outcome: o, Pods: f.podList(), Took: time.Since(f.object.GetCreationTimestamp().Time)}
+	r := &Result{Outcome: o, Pods: f.podList(), Took: time.Since(f.Since)}
 	if !o.OK() {
 		r.ExitCode = exitCode(r.Pods)
 	}

@@ -19,7 +19,8 @@ func newWarnings(after time.Time) *warnings { return &warnings{after: after, tol
 func (w *warnings) take(c change, concerns func(corev1.ObjectReference) bool, notice func(string)) {
 	for _, item := range c.items {
 		e, ok := item.(*corev1.Event)
-		if !ok || !concerns(e.InvolvedObject) || when(e).Before(w.after) {
+		// Why a pod is not placed yet is told as what the run waits for, if it lasts.
+		if !ok || e.Reason == "FailedScheduling" || !concerns(e.InvolvedObject) || when(e).Before(w.after) {
 			continue
 		}
 		text := fmt.Sprintf("%s (%s %s): %s", e.Reason, strings.ToLower(e.InvolvedObject.Kind), e.InvolvedObject.Name, strings.TrimSpace(e.Message))

@@ -7,11 +7,13 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"github.com/mlstudio/studio/platform/runnable"
 	"github.com/mlstudio/studio/project/apply"
 	"github.com/mlstudio/studio/project/follow"
 	"github.com/mlstudio/studio/project/manifests"
@@ -129,8 +131,9 @@ func (a *app) applyAll(ctx context.Context, client *apply.Client, steps []apply.
 	var targets []follow.Target
 	for _, step := range steps {
 		if step.Action == apply.Replaced {
-			a.note("%s had %s; it is made again", step.Object, past(step))
+			a.note("%s %s; it is made again", step.Object, past(step))
 		}
+		began := time.Now()
 		applied, err := client.Do(ctx, step, f.Options)
 		if err != nil {
 			return nil, err
@@ -143,16 +146,21 @@ func (a *app) applyAll(ctx context.Context, client *apply.Client, steps []apply.
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, follow.Target{Object: applied, Runnable: step.Runnable, Resource: resource, Core: client.Core()})
+		if step.Action == apply.Joined {
+			began = time.Time{}
+		}
+		targets = append(targets, follow.Target{Object: applied, Runnable: step.Runnable, Resource: resource, Core: client.Core(), Since: began})
 	}
 	return targets, nil
 }
 
+// past says how the run stood that gives way.
 func past(s apply.Step) string {
-	if s.Was == "" {
-		return "ended"
+	switch s.Was {
+	case runnable.Succeeded, runnable.Failed:
+		return fmt.Sprintf("of an earlier run has ended (%s)", s.Was)
 	}
-	return "been " + strings.ToLower(string(s.Was))
+	return fmt.Sprintf("of an earlier run is ended (it was %s)", s.Was)
 }
 
 func name(u *unstructured.Unstructured) string { return u.GetKind() + " " + u.GetName() }
