@@ -150,6 +150,9 @@ func describe(s unix.WaitStatus) string {
 // fork starts the node half from the node's thread, and with it in the node's
 // namespaces and root.
 func (n *half) fork(extra []string) (int, <-chan unix.WaitStatus, error) {
+	if err := refreshPrograms(n.h.thread, n.h.programs); err != nil {
+		return 0, nil, err
+	}
 	outRead, outWrite, err := os.Pipe()
 	if err != nil {
 		return 0, nil, err

@@ -79,8 +79,10 @@ type holder struct {
 	node    *half
 	shown   *prefixes
 	events  *events
-	stop    context.CancelFunc
-	ended   <-chan struct{}
+	// programs is the folder of this program and its companions.
+	programs string
+	stop     context.CancelFunc
+	ended    <-chan struct{}
 }
 
 // Run holds the namespaces until ctx ends or a client asks for a shutdown. The
@@ -115,7 +117,7 @@ func start(ctx context.Context, c Config) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &holder{config: c, id: newID(), since: time.Now(), mapping: namespaces.Current(), reaper: startReaper(), events: newEvents()}
+	h := &holder{config: c, programs: filepath.Dir(exe), id: newID(), since: time.Now(), mapping: namespaces.Current(), reaper: startReaper(), events: newEvents()}
 	if h.thread, err = startThread(); err != nil {
 		return nil, namespaces.Explain("starting the holder", err)
 	}
@@ -123,7 +125,7 @@ func start(ctx context.Context, c Config) (*holder, error) {
 	if err := h.connect(ctx, net); err != nil {
 		return nil, err
 	}
-	r := root{dir: c.Dir, home: homeOf(), bin: filepath.Dir(exe), capable: h.mapping == namespaces.None, nameserver: Nameserver.String()}
+	r := root{dir: c.Dir, home: homeOf(), bin: h.programs, capable: h.mapping == namespaces.None, nameserver: Nameserver.String()}
 	if err := r.check(); err != nil {
 		return nil, err
 	}

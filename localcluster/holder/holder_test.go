@@ -300,3 +300,38 @@ func echo(l net.Listener) {
 		}()
 	}
 }
+
+// TestHolderShowsNewPrograms: a folder of programs that was replaced is seen by
+// the next node half.
+func TestHolderShowsNewPrograms(t *testing.T) {
+	programs := filepath.Join(t.TempDir(), "bin")
+	install := func() {
+		if err := os.RemoveAll(programs); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(programs, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile("/proc/self/exe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(programs, "holder.test"), raw, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install()
+	f := startHolderOf(t, filepath.Join(programs, "holder.test"))
+	f.startNode()
+	install()
+	if err := f.client.StopNode(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(programs, "new"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f.startNode()
+	if got := f.shell("ls " + BinDir); got != "holder.test\nnew\n" {
+		t.Errorf("programs: %q", got)
+	}
+}

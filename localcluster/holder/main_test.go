@@ -107,6 +107,12 @@ type fixture struct {
 
 func startHolder(t *testing.T, env ...string) *fixture {
 	t.Helper()
+	return startHolderOf(t, "", env...)
+}
+
+// startHolderOf starts another program as the holder, one that has TestMain.
+func startHolderOf(t *testing.T, program string, env ...string) *fixture {
+	t.Helper()
 	base, err := os.MkdirTemp("", "st")
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +123,7 @@ func startHolder(t *testing.T, env ...string) *fixture {
 	}
 	f.client = client.New(f.dir)
 	began := time.Now()
-	f.pid, err = Spawn(t.Context(), Options{Dir: f.dir, Env: env})
+	f.pid, err = Spawn(t.Context(), Options{Dir: f.dir, Program: program, Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -190,6 +190,31 @@ func (r root) data(base string) error {
 	return mount("tmpfs", base+r.dir.Run(), unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700,size=1m")
 }
 
+// refreshPrograms shows the folder of the engine's programs anew where it was
+// replaced since, as by a fresh clone or an upgrade, so that the next node half
+// is of the new one.
+func refreshPrograms(t *nodeThread, bin string) error {
+	var host, node unix.Stat_t
+	if err := unix.Stat(bin, &host); err != nil {
+		return fmt.Errorf("looking for the engine's programs in %s: %w", bin, err)
+	}
+	err := t.do(func() error { return unix.Stat(BinDir, &node) })
+	if err == nil && host.Dev == node.Dev && host.Ino == node.Ino {
+		return nil
+	}
+	programs, err := copyTree(bin, true)
+	if err != nil {
+		return err
+	}
+	defer programs.close()
+	return t.do(func() error {
+		if err := unix.Unmount(BinDir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("hiding the engine's old programs: %w", err)
+		}
+		return programs.attach(BinDir)
+	})
+}
+
 // names points the node's resolver to the network stack, which asks the
 // host's; search domains stay those of the host.
 func (r root) names(base string) error {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -111,6 +112,9 @@ func (h *holder) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// drainSlack is what ending the pods may take beside their grace.
+const drainSlack = 15 * time.Second
+
 // drain ends the pods: the node half stops, so that it starts none again, and
 // one that does nothing else ends them, whether or not one was running before.
 func (h *holder) drain(s client.Shutdown) {
@@ -118,8 +122,14 @@ func (h *holder) drain(s client.Shutdown) {
 	if !h.node.othersRun() {
 		return
 	}
+	ctx := h.node.ctx
+	if s.GraceSeconds > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.GraceSeconds*float64(time.Second))+drainSlack)
+		defer cancel()
+	}
 	grace := strconv.FormatFloat(s.GraceSeconds, 'f', -1, 64)
-	if how := h.node.once(h.node.ctx, []string{EnvDrain + "=" + grace}); how != "exit code 0" {
+	if how := h.node.once(ctx, []string{EnvDrain + "=" + grace}); how != "exit code 0" {
 		h.config.Log.Error("ending the pods with grace failed; they are killed", "how", how)
 	}
 }
