@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mlstudio/studio/platform/runnable"
 )
@@ -71,6 +72,7 @@ func (c *Client) Find(ctx context.Context, namespace, ref string) (*Found, error
 			hits = append(hits, f)
 		}
 	}
+	hits = owners(hits)
 	switch {
 	case len(hits) == 0:
 		return nil, fmt.Errorf("there is no run %s in namespace %s%s", ref, namespace, others(runs))
@@ -82,6 +84,26 @@ func (c *Client) Find(ctx context.Context, namespace, ref string) (*Found, error
 		return nil, fmt.Errorf("%s may be %s; name one of them", name, strings.Join(names, " or "))
 	}
 	return &hits[0], nil
+}
+
+// owners leaves out what belongs to another of the same: the JobSet of a TrainJob.
+func owners(hits []Found) []Found {
+	among := map[types.UID]bool{}
+	for _, h := range hits {
+		among[h.Object.GetUID()] = true
+	}
+	return slices.DeleteFunc(hits, func(h Found) bool {
+		owner := metav1.GetControllerOf(h.Object)
+		return owner != nil && among[owner.UID]
+	})
+}
+
+// Top tells whether a run belongs to no other.
+func (f Found) Top() bool { return metav1.GetControllerOf(f.Object) == nil }
+
+// Outcome judges a run as it stands now.
+func (c *Client) Outcome(ctx context.Context, f Found) (runnable.Outcome, error) {
+	return c.outcome(ctx, f.Runnable, f.Object)
 }
 
 // isKind takes a kind as people type it: TrainJob, trainjob, trainjobs.
@@ -98,7 +120,7 @@ const mostNamed = 5
 func others(runs []Found) string {
 	var names []string
 	for _, f := range runs {
-		if metav1.GetControllerOf(f.Object) == nil && len(names) < mostNamed {
+		if f.Top() && len(names) < mostNamed {
 			names = append(names, strings.ToLower(f.Object.GetKind())+"/"+f.Object.GetName())
 		}
 	}

@@ -106,14 +106,19 @@ func TestDeleteAsksAndWithoutAPersonRefuses(t *testing.T) {
 func TestStatusForPeople(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	var out bytes.Buffer
-	for _, s := range []localcluster.Status{
+	runs := []run{{Kind: "TrainJob", Namespace: "default", Name: "digits", State: "Succeeded", Created: now.Add(-time.Minute)}}
+	for i, s := range []localcluster.Status{
 		{Driver: "embedded", DataDir: "/data", Running: true, Version: "v0.1", APIServer: "https://127.0.0.1:4711", Kubeconfig: "/data/kubeconfig",
 			Processes: []localcluster.Process{{Name: "engine", PID: 12, State: "running", Since: now.Add(-90 * time.Second)}, {Name: "platform", State: "restarting", Restarts: 2, Message: "exit code 1"}}},
 		{Driver: "embedded", DataDir: "/data", Pods: true},
 		{Driver: "embedded", DataDir: "/data", Phases: map[string]string{"api": "started"}},
 		{Driver: "embedded"},
 	} {
-		if err := printStatus(&out, s, now); err != nil {
+		full := statusReport{Status: s}
+		if i == 0 {
+			full.Runs = runs
+		}
+		if err := printStatus(&out, full, now); err != nil {
 			t.Fatal(err)
 		}
 		out.WriteString("----\n")

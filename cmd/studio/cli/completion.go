@@ -10,15 +10,15 @@ import (
 	"github.com/mlstudio/studio/project/apply"
 )
 
-// completionTime is how long a person waits for a key to do something.
-const completionTime = 2 * time.Second
+// patience is how long a person waits for a key, or a status, to show something.
+const patience = 2 * time.Second
 
 // peek asks an engine that runs already; errors give no suggestions, nothing more.
 func (a *app) peek(ctx context.Context, ask func(context.Context, *apply.Client) error) {
 	if ctx == nil {
 		ctx = context.Background() // the shell's helper commands have none
 	}
-	ctx, cancel := context.WithTimeout(ctx, completionTime)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	e, dir, err := a.open(defaultDriver)
 	if err != nil {
@@ -27,8 +27,8 @@ func (a *app) peek(ctx context.Context, ask func(context.Context, *apply.Client)
 	if status, err := e.Status(ctx); err != nil || !status.Running {
 		return
 	}
-	a.quiet = true
-	client, err := a.connect(dir, "default")
+	silent := &app{Streams: a.Streams, quiet: true}
+	client, err := silent.connect(dir, "default")
 	if err != nil {
 		return
 	}

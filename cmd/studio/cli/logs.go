@@ -50,7 +50,7 @@ func (a *app) showLogs(ctx context.Context, ref, namespace string, live bool) er
 	}
 	found, err := client.Find(ctx, namespace, ref)
 	if err != nil {
-		return fail(err, "`studio status` and `kubectl get trainjobs,jobs,pods -A` list what there is")
+		return fail(err, "`studio status` lists the newest runs, `kubectl get trainjobs,jobs,pods -A` all")
 	}
 	resource, err := client.Resource(found.Object)
 	if err != nil {
@@ -106,6 +106,9 @@ func (a *app) completeRuns(cmd *cobra.Command, args []string, _ string) ([]strin
 	a.peek(cmd.Context(), func(ctx context.Context, c *apply.Client) error {
 		runs, err := c.Runs(ctx, namespace)
 		for _, r := range runs {
+			if !r.Top() {
+				continue
+			}
 			names = append(names, strings.ToLower(r.Object.GetKind())+"/"+r.Object.GetName())
 		}
 		return err

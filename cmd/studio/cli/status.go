@@ -1,16 +1,20 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mlstudio/studio/cmd/studio/cli/progress"
 	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/project/apply"
 )
 
 func (a *app) status() *cobra.Command {
@@ -30,23 +34,66 @@ func (a *app) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			full := statusReport{Status: s, Runs: a.recent(cmd.Context(), s)}
 			switch {
 			case a.output != "":
-				return printAs(a.Out, a.output, s)
+				return printAs(a.Out, a.output, full)
 			case a.quiet && !s.Running:
 				return &exitError{code: 1}
 			case a.quiet:
 				return nil
 			}
-			return printStatus(a.Out, s, time.Now())
+			return printStatus(a.Out, full, time.Now())
 		},
 	}
 	a.outputFlag(cmd, "json", "yaml")
 	return cmd
 }
 
+// statusReport is the engine's status and what runs on it.
+type statusReport struct {
+	localcluster.Status
+	Runs []run `json:"runs,omitempty"`
+}
+
+// run is one run in a list.
+type run struct {
+	Kind      string    `json:"kind"`
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	State     string    `json:"state"`
+	Reason    string    `json:"reason,omitempty"`
+	Created   time.Time `json:"created"`
+}
+
+// mostRuns bounds the list of a status.
+const mostRuns = 8
+
+// recent lists the newest runs of all namespaces; empty where they can not be had.
+func (a *app) recent(ctx context.Context, s localcluster.Status) []run {
+	if !s.Running {
+		return nil
+	}
+	var list []run
+	a.peek(ctx, func(ctx context.Context, c *apply.Client) error {
+		found, err := c.Runs(ctx, metav1.NamespaceAll)
+		for _, f := range found {
+			if !f.Top() || len(list) == mostRuns {
+				continue
+			}
+			o, err := c.Outcome(ctx, f)
+			if err != nil {
+				return err
+			}
+			list = append(list, run{f.Object.GetKind(), f.Object.GetNamespace(), f.Object.GetName(), string(o.State), o.Reason, f.Object.GetCreationTimestamp().Time})
+		}
+		return err
+	})
+	return list
+}
+
 // printStatus shows a status to people. The last line is what to type next.
-func printStatus(w io.Writer, s localcluster.Status, now time.Time) error {
+func printStatus(w io.Writer, s statusReport, now time.Time) error {
 	state, next := "stopped", "studio up"
 	switch {
 	case s.Running:
@@ -88,6 +135,18 @@ func printStatus(w io.Writer, s localcluster.Status, now time.Time) error {
 		if err := t.Flush(); err != nil {
 			return err
 		}
+	}
+	if len(s.Runs) > 0 {
+		fmt.Fprintln(w)
+		t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "RUN\tNAMESPACE\tSTATE\tAGE")
+		for _, r := range s.Runs {
+			fmt.Fprintf(t, "%s/%s\t%s\t%s\t%s\n", strings.ToLower(r.Kind), r.Name, r.Namespace, r.State, progress.Seconds(now.Sub(r.Created)))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		next = fmt.Sprintf("studio logs %s/%s", strings.ToLower(s.Runs[0].Kind), s.Runs[0].Name)
 	}
 	_, err := fmt.Fprintf(w, "\nnext: %s\n", next)
 	return err
