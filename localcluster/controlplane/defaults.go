@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/mlstudio/studio/localcluster/node/localpath"
+	"github.com/mlstudio/studio/localcluster/node/resize"
 )
 
 // nodeServicesRole is what the node half may do beside the kubelet: provision
@@ -42,6 +43,9 @@ func makeDefaults(ctx context.Context, f files) error {
 		return err
 	}
 	if err := localpath.EnsureClass(ctx, cs); err != nil {
+		return err
+	}
+	if err := resize.Refuse(ctx, cs); err != nil {
 		return err
 	}
 	apply := metav1.ApplyOptions{FieldManager: "studiod", Force: true}
