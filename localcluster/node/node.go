@@ -113,6 +113,7 @@ func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*host
 // the kubelet prepared for the same pod and for local volumes.
 func allowMount(d datadir.Dir) func(path, podUID string) error {
 	return func(path, podUID string) error {
+		path = filepath.Clean(path)
 		for _, open := range []string{filepath.Join(d.Kubelet(), "pods", podUID), d.Volumes()} {
 			if strings.HasPrefix(path, open+"/") {
 				return nil
