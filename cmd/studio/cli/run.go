@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"github.com/mlstudio/studio/localcluster/projects"
 	"github.com/mlstudio/studio/platform/runnable"
+	"github.com/mlstudio/studio/project"
 	"github.com/mlstudio/studio/project/apply"
 	"github.com/mlstudio/studio/project/follow"
 	"github.com/mlstudio/studio/project/manifests"
@@ -71,9 +74,19 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 	for _, path := range set.Skipped {
 		a.note("skipped %s: it is no Kubernetes manifest", path)
 	}
-	client, err := a.prepare(ctx, sel, set, f)
+	e, dir, err := a.ensure(ctx)
 	if err != nil {
 		return err
+	}
+	client, err := a.connect(dir, f.namespace)
+	if err != nil {
+		return err
+	}
+	inProject := sel.project != nil && slices.ContainsFunc(set.Objects, func(o manifests.Object) bool { return makesPods(o.Unstructured) })
+	if inProject {
+		if err := annotate(set.Objects, projects.NewID(sel.project.Name, sel.project.Dir)); err != nil {
+			return err
+		}
 	}
 	steps, err := client.Plan(ctx, set, f.Options)
 	var running *apply.Running
@@ -84,6 +97,10 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 		return err
 	case f.dryRun:
 		return printObjects(a.Out, a.output, set.Objects)
+	case inProject:
+		if err := a.openProject(ctx, e, sel.project); err != nil {
+			return err
+		}
 	}
 	targets, err := a.applyAll(ctx, client, steps, f)
 	if err != nil {
@@ -95,35 +112,16 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 	return a.followAll(ctx, client, targets)
 }
 
-// prepare brings up the engine and opens the project's folders to its pods.
-func (a *app) prepare(ctx context.Context, sel *selection, set *manifests.Set, f *runFlags) (*apply.Client, error) {
-	needed := false
-	for _, o := range set.Objects {
-		needed = needed || makesPods(o.Unstructured)
-	}
-	var env *pyenv.Environment
-	var err error
-	if sel.project != nil && needed {
-		if env, err = a.environment(ctx, sel.project); err != nil {
-			return nil, err
-		}
-	}
-	e, dir, err := a.ensure(ctx)
+// openProject finds or makes the project's environment and opens both to its pods.
+func (a *app) openProject(ctx context.Context, e engine, p *project.Project) error {
+	env, err := a.environment(ctx, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if sel.project != nil && needed {
-		p := pyenv.Register(sel.project, env)
-		if !f.dryRun {
-			if err := e.RegisterProject(ctx, p); err != nil {
-				return nil, fmt.Errorf("opening the project to its pods: %w", err)
-			}
-		}
-		if err := annotate(set.Objects, p.ID); err != nil {
-			return nil, err
-		}
+	if err := e.RegisterProject(ctx, pyenv.Register(p, env)); err != nil {
+		return fmt.Errorf("opening the project to its pods: %w", err)
 	}
-	return a.connect(dir, f.namespace)
+	return nil
 }
 
 // applyAll carries the plan out and returns what there is to follow.
