@@ -102,7 +102,12 @@ func (i *Installer) ensure(ctx context.Context, it item) (changed bool, err erro
 	}
 	annotations[Annotation] = it.hash
 	obj.SetAnnotations(annotations)
-	err = i.apply(ctx, obj)
+	if there.UID == "" && it.meta.Kind == "CustomResourceDefinition" {
+		// Creating a CRD costs the API server half of what applying one does.
+		err = i.Client.Create(ctx, obj, owner)
+	} else {
+		err = i.apply(ctx, obj)
+	}
 	if apierrors.IsInvalid(err) && there.UID != "" && yields(it.meta.Kind) {
 		// Fields that may not change: an object of the platform is made anew.
 		if err := i.Client.Delete(ctx, &there, client.Preconditions{UID: &there.UID}); client.IgnoreNotFound(err) != nil {

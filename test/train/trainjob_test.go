@@ -209,6 +209,7 @@ func TestALostNodeRestartsTraining(t *testing.T) {
 		j := o.(*batchv1.Job)
 		return j.Name == "lost-node-0" && *j.Spec.BackoffLimit == 4
 	})
+	f.event("TrainJob", "lost", "was lost when its node restarted")
 	f.exits(f.pods("lost", 1)[0], 0, "Completed", "")
 	f.ends("lost", "Complete", "AllJobsCompleted")
 }
@@ -251,4 +252,17 @@ func TestManagedByAnotherIsLeftAlone(t *testing.T) {
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("a JobSet was made for it: %v", err)
 	}
+}
+
+func TestAContainerWithoutACommandFailsTheTrainJob(t *testing.T) {
+	f := setup(t)
+	f.mustApply(strings.Replace(simple("silent"), "trainer: {command: [python, train.py]}", "trainer: {}", 1))
+	pod := f.pods("silent", 1)[0]
+	f.kubelet(pod, corev1.PodPending, corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{
+		Reason: "CreateContainerError", Message: "container node names no command: set command in the pod"}}})
+	tj := f.ends("silent", "Failed", "CanNotStart")
+	if got := tj.Status.Conditions[0].Message; !strings.Contains(got, "set command in the pod") {
+		t.Errorf("message %q", got)
+	}
+	f.goes(&jobsetv1alpha2.JobSetList{}, "silent")
 }

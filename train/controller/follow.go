@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -18,8 +19,9 @@ import (
 // because the node did.
 const reasonNodeRestarted = "NodeRestarted"
 
-// follow looks at the pods: it tells restarts, remembers the first failure, and
-// keeps Kubernetes' retries to those that make sense.
+// follow looks at the pods: it tells restarts, remembers the first failure, keeps
+// Kubernetes' retries to those that make sense, and gives up where a container
+// can never start.
 func (r *reconciler) follow(ctx context.Context, tj *v1alpha1.TrainJob, js *jobsetv1alpha2.JobSet) error {
 	var pods corev1.PodList
 	if err := r.client.List(ctx, &pods, client.InNamespace(tj.Namespace), childOf(js.Name)); err != nil {
@@ -28,13 +30,39 @@ func (r *reconciler) follow(ctx context.Context, tj *v1alpha1.TrainJob, js *jobs
 	mine := slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.Labels[jobsetv1alpha2.JobSetUIDKey] != string(js.UID) })
 	r.memory.remember(tj, runnable.FirstFailure(mine))
 	for i := range mine {
+		if lostWithNode(&mine[i]) && r.memory.newRestart(tj, mine[i].UID, "", 1) {
+			r.events.Eventf(tj, corev1.EventTypeWarning, eventPodLost, "pod %s was lost when its node restarted; another takes its place", mine[i].Name)
+		}
 		for _, c := range restarted(&mine[i]) {
 			if r.memory.newRestart(tj, mine[i].UID, c.Name, c.RestartCount) {
 				r.events.Eventf(tj, corev1.EventTypeWarning, eventRestarted, "restart %d: %s", c.RestartCount, lastEnd(mine[i], c))
 			}
 		}
 	}
+	if why := neverStarts(mine); why != "" {
+		setFailed(tj, v1alpha1.ReasonCannotStart, why)
+		return r.deleteJobSet(ctx, js)
+	}
 	return r.limitRetries(ctx, js, mine)
+}
+
+// neverStarts says which container can not even be made, in a way that the kubelet
+// would try again for ever; empty if none.
+func neverStarts(pods []corev1.Pod) string {
+	for i := range pods {
+		for _, c := range statuses(&pods[i]) {
+			w := c.State.Waiting
+			if w == nil {
+				continue
+			}
+			// Container runtimes have no reason of their own for this, only words.
+			noCommand := w.Reason == "CreateContainerError" && strings.Contains(w.Message, "no command")
+			if noCommand || w.Reason == "InvalidImageName" {
+				return fmt.Sprintf("container %s of pod %s can not start: %s: %s", c.Name, pods[i].Name, w.Reason, w.Message)
+			}
+		}
+	}
+	return ""
 }
 
 // limitRetries corrects the Jobs' number of retries: none for a command that can

@@ -23,6 +23,7 @@ const (
 	eventIgnored        = "FieldIgnored"
 	eventJobSet         = "JobSetApplied"
 	eventRestarted      = "ContainerRestarted"
+	eventPodLost        = "PodLost"
 	eventQueued         = "WaitingForQueue"
 )
 
@@ -96,7 +97,9 @@ func (r *reconciler) advance(ctx context.Context, tj *v1alpha1.TrainJob, js *job
 		if err := r.follow(ctx, tj, js); err != nil {
 			return left, err
 		}
-		takeStatus(tj, js, r.memory.failure(tj))
+		if !finished(tj) {
+			takeStatus(tj, js, r.memory.failure(tj))
+		}
 	}
 	return left, nil
 }
@@ -116,10 +119,12 @@ func (r *reconciler) jobSet(ctx context.Context, tj *v1alpha1.TrainJob) (*jobset
 	return js, nil
 }
 
-// afterEnd removes what must not go on: the JobSet of a TrainJob that ran too long.
+// afterEnd removes what must not go on: the JobSet of a TrainJob that was given up
+// while its pods still were there.
 func (r *reconciler) afterEnd(ctx context.Context, tj *v1alpha1.TrainJob, js *jobsetv1alpha2.JobSet) error {
 	r.memory.forget(client.ObjectKeyFromObject(tj))
-	if c := meta.FindStatusCondition(tj.Status.Conditions, v1alpha1.ConditionFailed); c != nil && c.Reason == v1alpha1.ReasonDeadlineExceeded {
+	if c := meta.FindStatusCondition(tj.Status.Conditions, v1alpha1.ConditionFailed); c != nil &&
+		(c.Reason == v1alpha1.ReasonDeadlineExceeded || c.Reason == v1alpha1.ReasonCannotStart) {
 		return r.deleteJobSet(ctx, js)
 	}
 	return nil

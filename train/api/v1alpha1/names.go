@@ -53,4 +53,6 @@ const (
 	ReasonInvalid = "Invalid"
 	// ReasonNotSupported: Studio does not serve what the TrainJob asks for.
 	ReasonNotSupported = "NotSupported"
+	// ReasonCannotStart: a container can not be made from what its pod says.
+	ReasonCannotStart = "CanNotStart"
 )
