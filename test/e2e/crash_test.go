@@ -61,7 +61,7 @@ func TestCrash(t *testing.T) {
 			stop()
 			up := e.up()
 			outcome := e.finish(name, part == "shim" || part == "holder" || part == "all")
-			t.Logf("up took %.1f s; the job is %s", up.took.Seconds(), outcome)
+			t.Logf("up took %.1f s; the job is %s\n%s", up.took.Seconds(), outcome, up.stderr)
 		})
 		if !ok {
 			break // what comes after would fail of the same cause
