@@ -1,0 +1,42 @@
+// Command studio-shim holds the processes of one pod. The engine starts it;
+// it is of no use by hand. It stays small: a machine runs one for each pod.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
+	"github.com/mlstudio/studio/localcluster/hostrt/shim"
+	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
+	"github.com/mlstudio/studio/version"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "studio-shim is started by studiod for each pod; run `studio up` instead")
+		os.Exit(2)
+	}
+	switch os.Args[1] {
+	case sandbox.InitArg:
+		sandbox.Init()
+	case shim.PauseArg:
+		shim.Pause()
+	case "--version":
+		fmt.Println(version.Version)
+		return
+	}
+	// Its heap is tiny; collecting early keeps a hundred shims small.
+	debug.SetGCPercent(20)
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	var cfg shimapi.Config
+	err := json.Unmarshal([]byte(os.Args[1]), &cfg)
+	if err == nil {
+		err = shim.Run(cfg, log)
+	}
+	log.Error("the pod's shim ends", "error", err)
+	os.Exit(1)
+}

@@ -1,0 +1,147 @@
+package hostrt_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The tests need namespaces of their own, as the node has them, so the test
+// binary runs itself again: once as root without a user namespace, once as a
+// plain user with one mapped id, once with a range as newuidmap gives it.
+const (
+	modeEnv = "STUDIO_HOSTRT_TEST_MODE"
+	shimEnv = "STUDIO_HOSTRT_TEST_SHIM"
+	// plainUser is any user without rights and files.
+	plainUser = 61234
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(modeEnv) != "" {
+		if err := enter(); err != nil {
+			fmt.Fprintln(os.Stderr, "entering the test's namespaces:", err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	}
+	code, err := outside()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "running the tests in namespaces:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func outside() (int, error) {
+	dir, err := os.MkdirTemp("", "hostrt")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 1, err
+	}
+	shim := filepath.Join(dir, "studio-shim")
+	build := exec.Command("go", "build", "-tags", "netgo osusergo", "-ldflags", "-s -w -extldflags -static", "-o", shim, "github.com/mlstudio/studio/cmd/studio-shim")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("building the shim: %w\n%s", err, out)
+	}
+	// Go's own build folder is closed to others.
+	self := filepath.Join(dir, "hostrt.test")
+	if err := copyFile("/proc/self/exe", self); err != nil {
+		return 1, err
+	}
+	modes := []string{"rootless"}
+	if os.Getuid() == 0 {
+		modes = []string{"root", "rootless", "range"}
+	}
+	code := 0
+	for _, mode := range modes {
+		fmt.Printf("--- mode %s\n", mode)
+		cmd := exec.Command(self, os.Args[1:]...)
+		cmd.Env = append(os.Environ(), modeEnv+"="+mode, shimEnv+"="+shim, "HOME=/")
+		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
+		cmd.SysProcAttr = attributes(mode)
+		if err := cmd.Run(); err != nil {
+			fmt.Printf("--- mode %s: %v\n", mode, err)
+			code = 1
+		}
+	}
+	return code, nil
+}
+
+func attributes(mode string) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS, Pdeathsig: unix.SIGKILL}
+	if mode == "root" {
+		return a
+	}
+	id := os.Getuid()
+	if id == 0 {
+		id = plainUser
+	}
+	a.Cloneflags |= unix.CLONE_NEWUSER
+	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}
+	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}
+	if mode == "range" {
+		a.UidMappings = append(a.UidMappings, syscall.SysProcIDMap{ContainerID: 1, HostID: 200000, Size: 65536})
+		a.GidMappings = append(a.GidMappings, syscall.SysProcIDMap{ContainerID: 1, HostID: 200000, Size: 65536})
+		a.GidMappingsEnableSetgroups = true
+	}
+	if os.Getuid() == 0 {
+		a.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: mode == "rootless"}
+	}
+	return a
+}
+
+// enter finishes the namespaces from inside.
+func enter() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return err
+	}
+	// The node's own temporary folder, so that nothing is left outside.
+	shim := os.Getenv(shimEnv)
+	tmp, err := os.MkdirTemp("/var/tmp", "hostrt")
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	for from, to := range map[string]string{shim: "studio-shim"} {
+		if err := copyFile(from, filepath.Join(tmp, to)); err != nil {
+			return err
+		}
+	}
+	os.Setenv(shimEnv, filepath.Join(tmp, "studio-shim"))
+	return os.Setenv("TMPDIR", tmp)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+func mode() string { return os.Getenv(modeEnv) }
+
+func lines(s string) []string { return strings.Split(strings.TrimSuffix(s, "\n"), "\n") }

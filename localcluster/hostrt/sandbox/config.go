@@ -1,0 +1,135 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"golang.org/x/sys/unix"
+
+	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
+)
+
+func newConfig(spec *shimapi.Spec, pidNS string) (*configs.Config, error) {
+	ns := configs.Namespaces{{Type: configs.NEWNS}}
+	if spec.PID == shimapi.PIDOwn || pidNS != "" {
+		ns = append(ns, configs.Namespace{Type: configs.NEWPID, Path: pidNS})
+	}
+	c := &configs.Config{
+		Rootfs:     spec.Root,
+		Readonlyfs: spec.ReadOnlyRoot,
+		Namespaces: ns,
+		// The processes of a killed shim must not go on without a log or an exit code.
+		ParentDeathSignal: int(unix.SIGKILL),
+		// Mounts that the node makes later must reach rslave binds.
+		RootPropagation: unix.MS_SLAVE | unix.MS_REC,
+		MaskPaths:       spec.Masked,
+		ReadonlyPaths:   spec.ReadOnly,
+		NoNewPrivileges: spec.Process.NoNewPrivileges,
+		Capabilities:    capabilities(&spec.Process),
+		RootlessCgroups: true,
+		// No path and Rootless: what cannot be done with cgroups is passed over.
+		Cgroups: &cgroups.Cgroup{Name: spec.ID, Rootless: true, Resources: &cgroups.Resources{SkipDevices: true}},
+		// Session keyrings have a small quota a user, and nothing here uses them.
+		NoNewKeyring: true,
+	}
+	for _, m := range spec.Mounts {
+		c.Mounts = append(c.Mounts, newMount(m))
+	}
+	c.Devices = defaultDevices()
+	for _, d := range spec.Devices {
+		dev, err := deviceOf(d)
+		if err != nil {
+			return nil, err
+		}
+		c.Devices = append(c.Devices, dev)
+	}
+	return c, nil
+}
+
+func newMount(m shimapi.Mount) *configs.Mount {
+	cm := &configs.Mount{Source: m.Source, Destination: m.Target, Device: m.Type, Flags: m.Flags, Data: m.Data}
+	if m.ReadOnly {
+		cm.Flags |= unix.MS_RDONLY
+	}
+	if m.Type != "bind" {
+		return cm
+	}
+	cm.Flags |= unix.MS_BIND | unix.MS_REC
+	propagation := unix.MS_PRIVATE | unix.MS_REC
+	if m.Slave {
+		propagation = unix.MS_SLAVE | unix.MS_REC
+	}
+	cm.PropagationFlags = []int{propagation}
+	if m.RecursiveReadOnly {
+		cm.RecAttr = &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	}
+	return cm
+}
+
+func capabilities(p *shimapi.Process) *configs.Capabilities {
+	c := &configs.Capabilities{Bounding: p.Capabilities}
+	// As an execve by another user than root would do it.
+	if p.UID == 0 {
+		c.Effective, c.Permitted = p.Capabilities, p.Capabilities
+	}
+	return c
+}
+
+// defaultDevices are the nodes that every container has.
+func defaultDevices() []*devices.Device {
+	var all []*devices.Device
+	for _, d := range []struct {
+		name         string
+		major, minor int64
+	}{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}} {
+		all = append(all, &devices.Device{
+			Path: "/dev/" + d.name, FileMode: 0o666,
+			Rule: devices.Rule{Type: devices.CharDevice, Major: d.major, Minor: d.minor, Permissions: "rwm", Allow: true},
+		})
+	}
+	return all
+}
+
+func deviceOf(d shimapi.Device) (*devices.Device, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(d.Source, &st); err != nil {
+		return nil, shimapi.Errorf("device %s: %v", d.Source, err)
+	}
+	kind := devices.CharDevice
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		kind = devices.BlockDevice
+	case unix.S_IFCHR:
+	default:
+		return nil, shimapi.Errorf("device %s is not a device", d.Source)
+	}
+	return &devices.Device{
+		Path: d.Target, FileMode: os.FileMode(st.Mode & 0o777), Uid: st.Uid, Gid: st.Gid,
+		Rule: devices.Rule{Type: kind, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)), Permissions: devices.Permissions(d.Access), Allow: true},
+	}, nil
+}
+
+// PrepareMounts makes the calling process' own mount namespace ready for
+// containers: the node's mounts come in, none go out, cgroups cannot be
+// changed (libcontainer would make some as root; limits are set by the node),
+// and /dev/shm of the pod is at shm.
+func PrepareMounts(shm string) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keeping the pod's mounts apart: %w", err)
+	}
+	if err := unix.Mount("shm", shm, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=1777,size=50%"); err != nil {
+		return fmt.Errorf("mounting the pod's shared memory: %w", err)
+	}
+	const cg = "/sys/fs/cgroup"
+	if err := unix.Mount(cg, cg, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("protecting %s: %w", cg, err)
+	}
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(unix.AT_FDCWD, cg, unix.AT_RECURSIVE, attr); err != nil {
+		return fmt.Errorf("protecting %s: %w", cg, err)
+	}
+	return nil
+}

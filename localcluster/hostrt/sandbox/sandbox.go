@@ -1,0 +1,194 @@
+// Package sandbox is the only part that knows runc's libcontainer, whose Go
+// API is not promised: it turns a shimapi.Spec into running, confined
+// processes. Only the shim links it, for it brings a C constructor that runs
+// before main.
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/opencontainers/runc/libcontainer"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // enters namespaces before Go's threads exist
+	"github.com/opencontainers/runc/libcontainer/utils"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
+)
+
+// InitArg is the argument with which libcontainer runs this program again as
+// the first stage of a container's process.
+const InitArg = "init"
+
+// Init is that first stage. It never returns.
+func Init() {
+	runtime.GOMAXPROCS(1)
+	runtime.LockOSThread()
+	libcontainer.Init()
+}
+
+// Container is one started container.
+type Container struct {
+	lc   *libcontainer.Container
+	init *Process
+	spec *shimapi.Spec
+}
+
+// Process is one started process of a container.
+type Process struct {
+	lp  *libcontainer.Process
+	pid int
+}
+
+// IO is what a process gets as its streams: either a terminal, whose other end
+// is sent over Console, or files; nil is the null device.
+type IO struct {
+	Stdin, Stdout, Stderr *os.File
+	Console               *os.File
+}
+
+// Start makes a container and runs its command. pidNS, if not empty, is the
+// path of a PID namespace to join. A command that cannot be run is a
+// *shimapi.Error with a reason and an exit code.
+func Start(spec *shimapi.Spec, pidNS string, stdio IO) (*Container, error) {
+	logrus.SetLevel(logrus.ErrorLevel)
+	config, err := newConfig(spec, pidNS)
+	if err != nil {
+		return nil, err
+	}
+	lc, err := libcontainer.Create(filepath.Join(spec.Dir, "lc"), "c", config)
+	if err != nil {
+		return nil, startError(spec, err)
+	}
+	// libcontainer wants device rules for a start and none for the creation
+	// where no device cgroup is there.
+	config.Cgroups.Resources.SkipDevices = false
+	p := newProcess(&spec.Process, stdio)
+	p.lp.Init = true
+	if err := lc.Run(p.lp); err != nil {
+		return nil, startError(spec, errors.Join(err, lc.Destroy()))
+	}
+	if p.pid, err = p.lp.Pid(); err != nil {
+		return nil, err
+	}
+	return &Container{lc: lc, init: p, spec: spec}, nil
+}
+
+// Init returns the container's first process.
+func (c *Container) Init() *Process { return c.init }
+
+// Exec runs a further command in the container.
+func (c *Container) Exec(cmd *shimapi.Process, stdio IO) (*Process, error) {
+	p := newProcess(cmd, stdio)
+	if err := c.lc.Run(p.lp); err != nil {
+		return nil, startError(c.spec, err)
+	}
+	var err error
+	p.pid, err = p.lp.Pid()
+	return p, err
+}
+
+// Destroy removes what libcontainer keeps of an ended container.
+func (c *Container) Destroy() error { return c.lc.Destroy() }
+
+// PID of the process in the shim's PID namespace.
+func (p *Process) PID() int { return p.pid }
+
+// Signal sends a signal. A process that is gone is no error.
+func (p *Process) Signal(sig int) error {
+	err := p.lp.Signal(unix.Signal(sig))
+	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, unix.ESRCH) || errors.Is(err, libcontainer.ErrNotRunning) {
+		return nil
+	}
+	return err
+}
+
+// Wait waits for the end: the exit code (128 and the signal's number for a
+// signal) and the signal, 0 for none.
+func (p *Process) Wait() (code, signal int) {
+	state, err := p.lp.Wait()
+	if state == nil {
+		var exit interface{ ExitCode() int }
+		if errors.As(err, &exit) {
+			return exit.ExitCode(), 0
+		}
+		return 255, 0
+	}
+	if ws, ok := state.Sys().(interface {
+		Signaled() bool
+		Signal() unix.Signal
+	}); ok && ws.Signaled() {
+		return 128 + int(ws.Signal()), int(ws.Signal())
+	}
+	return state.ExitCode(), 0
+}
+
+// ReceiveTerminal takes the terminal that a process was given off the other end of its IO.Console.
+func ReceiveTerminal(console *os.File) (*os.File, error) { return utils.RecvFile(console) }
+
+func newProcess(cmd *shimapi.Process, stdio IO) *Process {
+	groups := make([]int, len(cmd.Groups))
+	for i, g := range cmd.Groups {
+		groups[i] = int(g)
+	}
+	nnp := cmd.NoNewPrivileges
+	lp := &libcontainer.Process{
+		Args: cmd.Args, Env: cmd.Env, Cwd: cmd.Cwd,
+		UID: int(cmd.UID), GID: int(cmd.GID), AdditionalGroups: groups,
+		Capabilities: capabilities(cmd), NoNewPrivileges: &nnp,
+		ConsoleSocket: stdio.Console,
+	}
+	// A nil *os.File in an interface would not be nil.
+	if stdio.Stdin != nil {
+		lp.Stdin = stdio.Stdin
+	}
+	if stdio.Stdout != nil {
+		lp.Stdout = stdio.Stdout
+	}
+	if stdio.Stderr != nil {
+		lp.Stderr = stdio.Stderr
+	}
+	return &Process{lp: lp}
+}
+
+// startError says why a command did not start, in words a user can act on.
+// libcontainer's errors cross a pipe as text, so text is all there is to look at.
+func startError(spec *shimapi.Spec, err error) error {
+	text := err.Error()
+	command := ""
+	if len(spec.Process.Args) > 0 {
+		command = spec.Process.Args[0]
+	}
+	e := &shimapi.Error{Reason: "ContainerCannotRun", Code: 128, Message: text}
+	at := strings.Index(text, "exec: ")
+	switch {
+	case strings.Contains(text, "executable file not found in $PATH"):
+		e.Code = 127
+		e.Message = fmt.Sprintf("exec: %q: executable file not found in $PATH (%s): install it there or correct the command", command, envOf(spec, "PATH"))
+	case at >= 0 && strings.Contains(text, "no such file or directory"):
+		e.Code = 127
+		e.Message = fmt.Sprintf("exec: %q: no such file in the container: correct the path, or mount what it lies in", command)
+	case at >= 0 && strings.Contains(text, "permission denied"):
+		e.Code = 126
+		e.Message = fmt.Sprintf("exec: %q: permission denied: make the file executable (chmod +x), and check the user that the container runs as", command)
+	case at >= 0 && strings.Contains(text, "is a directory"):
+		e.Code = 126
+		e.Message = fmt.Sprintf("exec: %q: is a folder, not a command", command)
+	}
+	return e
+}
+
+func envOf(spec *shimapi.Spec, name string) string {
+	value := ""
+	for _, kv := range spec.Process.Env {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}

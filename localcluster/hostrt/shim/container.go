@@ -1,0 +1,190 @@
+package shim
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mlstudio/studio/localcluster/hostrt/crilog"
+	"github.com/mlstudio/studio/localcluster/hostrt/procs"
+	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
+	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
+)
+
+type container struct {
+	shim *Shim
+	spec *shimapi.Spec
+	sb   *sandbox.Container
+	log  *crilog.Log
+	out  *fanout
+	in   *input
+	// tty is the master side of the container's terminal, if it has one.
+	tty *os.File
+	// state is guarded by the shim's lock.
+	state shimapi.State
+	// done is closed when the end is noted.
+	done chan struct{}
+}
+
+func (s *Shim) start(spec *shimapi.Spec) (shimapi.State, error) {
+	if spec == nil || spec.ID == "" {
+		return shimapi.State{}, shimapi.Errorf("a start needs a specification")
+	}
+	c := &container{shim: s, spec: spec, done: make(chan struct{}), state: shimapi.State{ID: spec.ID}}
+	s.mu.Lock()
+	old, ending := s.containers[spec.ID], s.ending
+	if old == nil && !ending {
+		s.containers[spec.ID] = c
+	}
+	s.mu.Unlock()
+	switch {
+	case ending:
+		return shimapi.State{}, shimapi.Errorf("the pod is ending")
+	case old != nil:
+		return shimapi.State{}, shimapi.Errorf("container %s was started before", spec.ID)
+	}
+	if err := c.run(); err != nil {
+		c.fail(err)
+		return shimapi.State{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.state, nil
+}
+
+// run starts the command and what follows its streams and its end.
+func (c *container) run() error {
+	pidNS, err := c.shim.pidNamespace(c.spec)
+	if err != nil {
+		return err
+	}
+	if c.log, err = crilog.Open(c.spec.LogPath); err != nil {
+		return err
+	}
+	c.out = &fanout{log: c.log}
+	st, err := c.openStreams()
+	if err != nil {
+		return err
+	}
+	c.sb, err = sandbox.Start(c.spec, pidNS, st.child)
+	st.closeChild()
+	if err != nil {
+		st.closeParent()
+		return err
+	}
+	var copying sync.WaitGroup
+	if c.spec.TTY {
+		if c.tty, err = st.terminal(); err != nil {
+			return err
+		}
+		c.in = &input{w: c.tty, keep: true}
+		copying.Go(func() { c.out.copy("stdout", c.tty) })
+	} else {
+		c.in = &input{w: st.stdin, once: c.spec.StdinOnce}
+		copying.Go(func() { c.out.copy("stdout", st.stdout) })
+		copying.Go(func() { c.out.copy("stderr", st.stderr) })
+	}
+	pid := c.sb.Init().PID()
+	// A process that has ended already is a zombie until it is waited for
+	// below, so its start time can be read.
+	begun, err := procs.Start(pid)
+	if err != nil {
+		c.shim.log.Warn("reading the container's start time", "container", c.spec.ID, "error", err)
+	}
+	c.change(func(s *shimapi.State) {
+		s.Phase, s.PID, s.PIDStart, s.StartedAt = shimapi.Running, pid, begun, time.Now().UnixNano()
+	})
+	go func() {
+		code, sig := c.sb.Init().Wait()
+		copying.Wait()
+		c.end(code, sig)
+	}()
+	return nil
+}
+
+// end notes the end of the container's process.
+func (c *container) end(code, sig int) {
+	c.out.close()
+	c.in.close()
+	if c.tty != nil {
+		c.tty.Close()
+	}
+	if err := c.log.Close(); err != nil {
+		c.shim.log.Warn("closing the log", "container", c.spec.ID, "error", err)
+	}
+	if err := c.sb.Destroy(); err != nil {
+		c.shim.log.Warn("cleaning up after the container", "container", c.spec.ID, "error", err)
+	}
+	c.change(func(s *shimapi.State) {
+		s.Phase, s.ExitCode, s.Signal, s.FinishedAt = shimapi.Exited, code, sig, time.Now().UnixNano()
+		s.Reason = "Completed"
+		if code != 0 {
+			s.Reason = "Error"
+		}
+	})
+	close(c.done)
+}
+
+// fail notes that the command could not be started.
+func (c *container) fail(err error) {
+	if c.log != nil {
+		c.log.Close()
+	}
+	reason, code := "StartError", 128
+	if own, ok := err.(*shimapi.Error); ok && own.Code != 0 {
+		reason, code = own.Reason, own.Code
+	}
+	c.change(func(s *shimapi.State) {
+		now := time.Now().UnixNano()
+		s.Phase, s.StartedAt, s.FinishedAt = shimapi.Exited, now, now
+		s.ExitCode, s.Reason, s.Message = code, reason, err.Error()
+	})
+	close(c.done)
+}
+
+// change stores a new state, then tells it.
+func (c *container) change(f func(*shimapi.State)) {
+	s := c.shim
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&c.state)
+	if err := shimapi.WriteState(c.spec.Dir, c.state); err != nil {
+		// A full disk must not stop the pod; the engine hears of it all the same.
+		s.log.Warn("storing a container's state", "container", c.spec.ID, "error", err)
+	}
+	s.tell(c.state)
+}
+
+func (c *container) signal(sig int) error {
+	select {
+	case <-c.done:
+		return nil
+	default:
+	}
+	c.shim.mu.Lock()
+	running := c.state.Phase == shimapi.Running
+	c.shim.mu.Unlock()
+	if !running {
+		return shimapi.Errorf("container %s has not started yet", c.spec.ID)
+	}
+	if sig == int(unix.SIGKILL) && c.spec.PID != shimapi.PIDOwn {
+		// It is not the first process of its PID namespace, so its children
+		// do not die with it.
+		killSession(c.sb.Init().PID())
+	}
+	if err := c.sb.Init().Signal(sig); err != nil {
+		return fmt.Errorf("sending %v: %w", syscall.Signal(sig), err)
+	}
+	return nil
+}
+
+func (c *container) resize(width, height uint16) error {
+	if c.tty == nil {
+		return shimapi.Errorf("container %s has no terminal", c.spec.ID)
+	}
+	return unix.IoctlSetWinsize(int(c.tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: height, Col: width})
+}
