@@ -13,8 +13,7 @@ import (
 
 const usage = `usage:
   studio-agent version       print the version
-  studio-agent install DIR   copy this program into DIR, for the other containers of the pod
-`
+  studio-agent install DIR   copy this program into DIR, for the other containers of the pod`
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
@@ -35,5 +34,5 @@ func run(args []string, out io.Writer) error {
 		}
 		return install(self, args[1])
 	}
-	return errors.New("unknown command\n" + usage)
+	return errors.New("unknown command; " + usage)
 }
