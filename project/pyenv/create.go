@@ -117,7 +117,8 @@ func lock(ctx context.Context, dir string, say Say) (func(), error) {
 
 // baseInterpreter is what .venv is made from.
 func baseInterpreter(ctx context.Context, p *project.Project) (*facts, error) {
-	for _, python := range []string{pinned(p.Dir), systemPython, "python3"} {
+	wanted, _ := pinned(p.Dir)
+	for _, python := range []string{wanted, systemPython, "python3"} {
 		if python == "" {
 			continue
 		}

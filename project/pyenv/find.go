@@ -1,6 +1,7 @@
 package pyenv
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,8 @@ type candidate struct {
 	// mandatory: taken as it is, or an error; never passed over in silence.
 	mandatory bool
 	cure      string
+	// absent says why there is nothing to ask.
+	absent string
 }
 
 // systemPython is where distributions keep their interpreter. Not what PATH finds
@@ -48,8 +51,8 @@ func candidates(p *project.Project) []candidate {
 	if prefix := os.Getenv("CONDA_PREFIX"); prefix != "" {
 		all = append(all, candidate{kind: Conda, python: interpreter(prefix), prefix: prefix})
 	}
-	if python := pinned(p.Dir); python != "" {
-		all = append(all, candidate{kind: Pinned, python: python, prefix: filepath.Dir(filepath.Dir(python))})
+	if python, absent := pinned(p.Dir); python != "" || absent != "" {
+		all = append(all, candidate{kind: Pinned, python: python, absent: absent})
 	}
 	if _, err := os.Stat(systemPython); err == nil {
 		all = append(all, candidate{kind: System, python: systemPython, prefix: "/usr"})
@@ -84,20 +87,23 @@ func named(want, dir string) string {
 
 var versionForm = regexp.MustCompile(`^\d+(\.\d+){0,2}$`)
 
-// pinned is the interpreter of the nearest .python-version that is installed.
-func pinned(dir string) string {
+// pinned is the interpreter of the nearest .python-version; absent says which one
+// is named there and not installed.
+func pinned(dir string) (python, absent string) {
 	for at := dir; ; at = filepath.Dir(at) {
-		raw, err := os.ReadFile(filepath.Join(at, ".python-version"))
+		file := filepath.Join(at, ".python-version")
+		raw, err := os.ReadFile(file)
 		if err == nil {
-			for _, name := range strings.Fields(string(raw)) {
+			names := strings.Fields(string(raw))
+			for _, name := range names {
 				if python := installed(name); python != "" {
-					return python
+					return python, ""
 				}
 			}
-			return ""
+			return "", fmt.Sprintf("Python %s, named in %s, is not installed", strings.Join(names, " or "), file)
 		}
 		if at == "/" {
-			return ""
+			return "", ""
 		}
 	}
 }

@@ -62,31 +62,43 @@ var ErrNone = errors.New("no Python was found and the project asks for none")
 func Resolve(ctx context.Context, p *project.Project, say Say) (*Environment, error) {
 	var passed []string
 	for _, c := range candidates(p) {
-		facts, err := probe(ctx, c.python, p.Requirements)
+		if c.absent != "" {
+			say("passed over: " + c.absent)
+			continue
+		}
+		f, err := probe(ctx, c.python, p.Requirements)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if err != nil {
-			switch {
-			case c.kind == Venv && madeByStudio(c.prefix):
-				// Its interpreter was upgraded or removed: make it again below.
-				passed = append(passed, err.Error())
-			case c.mandatory:
-				return nil, fmt.Errorf("%w; %s", err, c.cure)
+		why := ""
+		switch {
+		case c.kind == Venv && madeByStudio(c.prefix):
+			if err == nil && complete(c.prefix, p.Requirements, f.Missing) {
+				f.Missing = nil
+				return describe(c.kind, f, p.Dir)
 			}
-			continue
-		}
-		if len(facts.Missing) > 0 && !c.mandatory {
-			passed = append(passed, fmt.Sprintf("%s lacks %s", c.python, strings.Join(facts.Missing, ", ")))
-			continue
-		}
-		if c.kind == Venv && madeByStudio(c.prefix) {
-			if !complete(c.prefix, p.Requirements, facts.Missing) {
-				break // an installation that was cut short, or new requirements
+			// Its interpreter was upgraded or removed, its installation was cut short,
+			// or the requirements changed: it is completed or made again.
+			if p.Requirements != "" {
+				return create(ctx, p, say)
 			}
-			facts.Missing = nil
+			why = ".venv does not work any more: " + err.Error()
+		case err != nil && c.mandatory:
+			return nil, fmt.Errorf("%w; %s", err, c.cure)
+		case err != nil:
+			why = err.Error()
+		case len(f.Missing) > 0 && !c.mandatory:
+			why = fmt.Sprintf("%s lacks %s", c.python, strings.Join(f.Missing, ", "))
+		default:
+			return describe(c.kind, f, p.Dir)
 		}
-		return describe(c.kind, facts, p.Dir)
+		// What the person chose is not passed over in silence; that the system lacks
+		// something matters only when an environment is made because of it.
+		if c.kind == System || c.kind == OnPath {
+			passed = append(passed, why)
+		} else {
+			say("passed over: " + why)
+		}
 	}
 	if p.Requirements == "" && p.Python == "" {
 		return nil, ErrNone

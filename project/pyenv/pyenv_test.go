@@ -211,6 +211,19 @@ func TestNamedInterpreterThatIsNotThere(t *testing.T) {
 	}
 }
 
+func TestWhatThePersonChoseIsNotPassedOverInSilence(t *testing.T) {
+	p := open(t, map[string]string{".python-version": "2.99\n", "train.py": ""})
+	t.Setenv("CONDA_PREFIX", "/nowhere")
+	var said talk
+	e, err := Resolve(t.Context(), p, said.say)
+	if err != nil || e.Kind != System {
+		t.Fatalf("got %+v, %v", e, err)
+	}
+	if !said.has("passed over: Python 2.99, named in") || !said.has("passed over: asking the interpreter /nowhere/bin/python") {
+		t.Errorf("said %q", said)
+	}
+}
+
 func venv(t *testing.T, prefix string) {
 	t.Helper()
 	if out, err := exec.Command(systemPython, "-m", "venv", "--without-pip", prefix).CombinedOutput(); err != nil {
