@@ -229,8 +229,8 @@ func (n *half) environ() []string {
 	return env
 }
 
-// othersRun tells whether the namespace has processes beside the holder and
-// the node half: those of pods.
+// othersRun tells whether the namespace has processes beside the holder, the
+// pods' first one and the node half: those of pods.
 func (n *half) othersRun() bool {
 	n.mu.Lock()
 	own := n.pid
@@ -241,6 +241,6 @@ func (n *half) othersRun() bool {
 	}
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
 		pid, err := strconv.Atoi(e.Name())
-		return err == nil && pid != 1 && pid != own
+		return err == nil && pid != 1 && pid != own && pid != n.h.init.PID
 	})
 }

@@ -1,7 +1,8 @@
 // Package holder owns what the pods of an embedded node live in: the user,
 // mount, PID and network namespaces, the node's file system and its way out.
 // It is PID 1 of its namespace and outlives the engine; the node half comes
-// and goes inside. The end of the holder is the end of all pods, as with the
+// and goes inside, in a PID namespace below that shows neither of them the
+// holder. The end of the holder is the end of all pods, as with the
 // power of a machine.
 //
 // The holder itself stays in the host's network and sees the host's files, so
@@ -22,6 +23,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -81,8 +83,12 @@ type holder struct {
 	events  *events
 	// programs is the folder of this program and its companions.
 	programs string
-	stop     context.CancelFunc
-	ended    <-chan struct{}
+	// init is the first process of the pods' PID namespace: below it, none sees
+	// the holder, whose root is the host's.
+	init    *namespaces.Init
+	initEnd <-chan unix.WaitStatus
+	stop    context.CancelFunc
+	ended   <-chan struct{}
 }
 
 // Run holds the namespaces until ctx ends or a client asks for a shutdown. The
@@ -129,12 +135,29 @@ func start(ctx context.Context, c Config) (*holder, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	if err := h.thread.do(r.enter); err != nil {
+	if err := h.enter(r); err != nil {
 		return nil, namespaces.Explain("starting the holder", err)
 	}
 	h.shown = &prefixes{dir: c.Dir, home: r.home, thread: h.thread}
 	h.node = newHalf(ctx, h)
 	return h, h.listen(ctx)
+}
+
+// enter builds the node's root and its PID namespace.
+func (h *holder) enter(r root) error {
+	r.mountProc = func(proc string) error {
+		var err error
+		h.init, err = namespaces.StartInit(proc, func(program string, args []string, attr *syscall.ProcAttr) (pid int, err error) {
+			pid, h.initEnd, err = h.reaper.start(func() (int, error) { return syscall.ForkExec(program, args, attr) })
+			return pid, err
+		})
+		return err
+	}
+	if err := h.thread.do(r.enter); err != nil {
+		return err
+	}
+	h.init.Settle()
+	return h.thread.enterPID(h.init.NS)
 }
 
 // lockName keeps two holders of one data directory apart.

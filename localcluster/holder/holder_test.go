@@ -68,6 +68,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+const secretText = "nobody-reads-this"
+
 // TestHolderRoot: what the node half sees, and above all what it does not.
 func TestHolderRoot(t *testing.T) {
 	f := startHolder(t)
@@ -77,11 +79,11 @@ func TestHolderRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	secret := filepath.Join(home, "studio-test-secret")
-	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+	if err := os.WriteFile(secret, []byte(secretText), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Remove(secret) })
-	if err := os.WriteFile(filepath.Join(f.dir.PKI(), "ca.key"), []byte("secret"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir.PKI(), "ca.key"), []byte(secretText), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d := f.dir.String()
@@ -97,7 +99,7 @@ func TestHolderRoot(t *testing.T) {
 		"echo x > " + d + "/volumes/x && cat " + d + "/volumes/x": "x\n",
 		"echo x > /tmp/x && rm /tmp/x && echo ok":                 "ok\n",
 		"echo x > /dev/null && head -c1 /dev/zero | wc -c":        "1\n",
-		"cat /proc/1/comm":                                                      "holder.test\n",
+		"cat /proc/1/comm":                                                      "sleep\n",
 		"ls /var/lib/kubelet":                                                   "device-plugins\n",
 		"cat /etc/resolv.conf | head -1":                                        "nameserver 192.0.2.53\n",
 		"ip -4 -o addr show lo | grep -c 192.0.2.1/32":                          "1\n",
@@ -110,6 +112,16 @@ func TestHolderRoot(t *testing.T) {
 		if got != want && (want == "" || strings.HasSuffix(want, "\n") || want[0] == 'l' || !strings.Contains(got, want)) {
 			t.Errorf("%s:\n got %q\nwant %q", script, got, want)
 		}
+	}
+	// No process that the node sees has the host's root.
+	for _, file := range []string{secret, d + "/pki/ca.key"} {
+		got := f.shell("ls -d /proc/1/root/usr; cat /proc/*/root" + file)
+		if !strings.HasPrefix(got, "/proc/1/root/usr\n") || strings.Contains(got, secretText) {
+			t.Errorf("%s by way of other processes: %q", file, got)
+		}
+	}
+	if got := f.shell("(sleep 0.02 &); sleep 0.1; grep -l 'State:.Z' /proc/[0-9]*/status"); strings.Contains(got, "/proc/") {
+		t.Errorf("orphans stay as zombies: %q", got)
 	}
 	info, err := os.Stat(f.dir.HolderSocket())
 	if err != nil || info.Mode().Perm() != 0o600 {

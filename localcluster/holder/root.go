@@ -30,6 +30,8 @@ type root struct {
 	capable bool
 	// nameserver is the address of the network stack's DNS.
 	nameserver string
+	// mountProc mounts the proc of the pods' PID namespace on a folder.
+	mountProc func(string) error
 }
 
 // check refuses a data directory inside what every pod sees.
@@ -123,7 +125,10 @@ func (r root) system(base string) error {
 // kernel mounts the proc of the PID namespace and the sys of the network
 // namespace, with the host's cgroups in it.
 func (r root) kernel(base string) error {
-	if err := mount("proc", base+"/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+	if err := os.MkdirAll(base+"/proc", 0o755); err != nil {
+		return err
+	}
+	if err := r.mountProc(base + "/proc"); err != nil {
 		return err
 	}
 	if err := mount("sysfs", base+"/sys", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, ""); err != nil {

@@ -3,6 +3,7 @@ package holder
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,9 +62,13 @@ func (h *holder) listen(ctx context.Context) error {
 
 // serve waits for the end.
 func (h *holder) serve() error {
-	<-h.ended
-	h.node.stop()
-	return nil
+	select {
+	case <-h.ended:
+		h.node.stop()
+		return nil
+	case <-h.initEnd:
+		return errors.New("holding the node: the first process of its pods was killed, and all of them with it")
+	}
 }
 
 func answer(w http.ResponseWriter, value any, err error) {

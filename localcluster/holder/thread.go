@@ -47,6 +47,11 @@ func (t *nodeThread) enter() error {
 	return nil
 }
 
+// enterPID makes what the thread starts from now on live in the PID namespace.
+func (t *nodeThread) enterPID(ns int) error {
+	return t.do(func() error { return unix.Setns(ns, unix.CLONE_NEWPID) })
+}
+
 // do runs f on the thread and waits for it. f must not wait for long: all
 // starts of the node half and all its mounts take turns here.
 func (t *nodeThread) do(f func() error) error {

@@ -67,6 +67,8 @@ func act(action string) int {
 		err = tryMounts(target)
 	case "remove":
 		err = os.RemoveAll(target)
+	case "init":
+		err = runInit(target)
 	default:
 		err = fmt.Errorf("unknown action %q", action)
 	}
