@@ -23,12 +23,13 @@ type pass struct {
 // begin starts a reading.
 func (c *cursor) begin() *pass { return &pass{c: c, from: c.at, skip: c.same} }
 
-// take splits a raw line into its time and text and tells whether it is new.
+// take splits a raw line into its time and text and tells whether it is new. One
+// without a time is the rest of a long line that began before the reading did.
 func (p *pass) take(raw []byte) (text []byte, fresh bool) {
 	stamp, text, found := bytes.Cut(raw, []byte{' '})
 	at, err := time.Parse(time.RFC3339Nano, string(stamp))
 	if err != nil {
-		return raw, true // a message of the server itself, which has no time
+		return nil, false
 	}
 	if !found {
 		text = nil
@@ -45,4 +46,19 @@ func (p *pass) take(raw []byte) (text []byte, fresh bool) {
 	}
 	p.c.same++
 	return text, true
+}
+
+// nodeError is what a node writes into the stream in place of output.
+type nodeError string
+
+func (e nodeError) Error() string { return string(e) }
+
+// refusal tells the node's words from output, which always carries a time.
+func refusal(raw []byte) error {
+	for _, start := range []string{"unable to retrieve container logs", "failed to try resolving symlinks", "rpc error:"} {
+		if bytes.HasPrefix(raw, []byte(start)) {
+			return nodeError(bytes.TrimSpace(raw))
+		}
+	}
+	return nil
 }

@@ -101,12 +101,15 @@ func (r *reading) next() error {
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("reading the output of %s: %w", r.from, err)
 	}
+	if refused := refusal(raw); refused != nil {
+		return r.next() // cleaned away meanwhile; the next start may be there
+	}
 	r.ok = len(raw) > 0
 	stamp, text, _ := bytes.Cut(bytes.TrimSuffix(raw, []byte{'\n'}), []byte{' '})
 	if at, err := time.Parse(time.RFC3339Nano, string(stamp)); err == nil {
 		r.at, r.text = at, text
 	} else {
-		r.text = bytes.TrimSuffix(raw, []byte{'\n'}) // the server's own words, at the time of the line before
+		r.text = bytes.TrimSuffix(raw, []byte{'\n'}) // the node's own words, at the time of the line before
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func (t *tail) step(ctx context.Context, v instance, gone bool) bool {
 	// A start that is over and was followed by another: the node keeps one back.
 	if v.before != "" && v.before != t.read {
 		switch err := t.stream(ctx, &corev1.PodLogOptions{Previous: true}); {
-		case err == nil, apierrors.IsBadRequest(err), apierrors.IsNotFound(err):
+		case err == nil, noOutput(err), apierrors.IsNotFound(err):
 			t.read = v.before
 		default:
 			return false
@@ -142,10 +142,16 @@ func (t *tail) step(ctx context.Context, v instance, gone bool) bool {
 	case apierrors.IsNotFound(err) || gone:
 		t.read = v.id
 		return true
-	case apierrors.IsBadRequest(err):
+	case noOutput(err):
 		return t.refused(v, err)
 	}
 	return false
+}
+
+// noOutput tells whether the node has nothing of this container any more.
+func noOutput(err error) bool {
+	var words nodeError
+	return apierrors.IsBadRequest(err) || errors.As(err, &words)
 }
 
 // refused looks at a node that has no output for a container that has exited.
@@ -182,6 +188,9 @@ func (t *tail) stream(ctx context.Context, o *corev1.PodLogOptions) error {
 	r := bufio.NewReaderSize(body, 64<<10)
 	for {
 		raw, err := r.ReadBytes('\n')
+		if refused := refusal(raw); refused != nil {
+			return refused
+		}
 		if err == io.EOF && !o.Follow && len(raw) > 0 && !bytes.Equal(raw, t.piece) {
 			// A line without an end: the last one, or the connection broke in it. It
 			// is the last one when it is read a second time.

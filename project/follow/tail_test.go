@@ -196,3 +196,14 @@ func TestATailWithoutAStartEndsWithItsObject(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestTheNodesOwnWordsAreNoOutput(t *testing.T) {
+	n := newNode(false)
+	n.now, n.ended = "one", true
+	n.starts["one"] = []string{"unable to retrieve container logs for hostrt://one\n"}
+	tl, lines := watchTail(t, n)
+	tl.see(instance{id: "one", ended: true, final: true})
+	if got := lines(); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+}

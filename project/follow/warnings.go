@@ -2,11 +2,16 @@ package follow
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
+
+// toldOtherwise are reasons of events that repeat what is shown anyway: why a pod
+// is not placed yet, if it lasts, and how the run ended.
+var toldOtherwise = []string{"FailedScheduling", "PodFailurePolicy", "FailedJobs", "BackoffLimitExceeded", "FailedIndexes"}
 
 // warnings passes on each warning about the followed object once.
 type warnings struct {
@@ -19,8 +24,7 @@ func newWarnings(after time.Time) *warnings { return &warnings{after: after, tol
 func (w *warnings) take(c change, concerns func(corev1.ObjectReference) bool, notice func(string)) {
 	for _, item := range c.items {
 		e, ok := item.(*corev1.Event)
-		// Why a pod is not placed yet is told as what the run waits for, if it lasts.
-		if !ok || e.Reason == "FailedScheduling" || !concerns(e.InvolvedObject) || when(e).Before(w.after) {
+		if !ok || slices.Contains(toldOtherwise, e.Reason) || !concerns(e.InvolvedObject) || when(e).Before(w.after) {
 			continue
 		}
 		text := fmt.Sprintf("%s (%s %s): %s", e.Reason, strings.ToLower(e.InvolvedObject.Kind), e.InvolvedObject.Name, strings.TrimSpace(e.Message))
