@@ -59,11 +59,11 @@ func merge(open []*reading, sink Sink) error {
 	}
 }
 
-// reading is the output of one container and the line it stands at.
+// reading is the output of one container, start by start, and the line it stands at.
 type reading struct {
 	from   Source
 	bodies []io.ReadCloser
-	r      *bufio.Reader
+	starts []*bufio.Reader
 	at     time.Time
 	text   []byte
 	ok     bool
@@ -76,7 +76,6 @@ func start(ctx context.Context, t Target, p *corev1.Pod, s corev1.ContainerStatu
 		return nil, nil
 	}
 	r := &reading{from: Source{p.Name, s.Name}}
-	var parts []io.Reader
 	for _, previous := range []bool{true, false} {
 		if previous && v.before == "" {
 			continue
@@ -90,26 +89,26 @@ func start(ctx context.Context, t Target, p *corev1.Pod, s corev1.ContainerStatu
 			return nil, fmt.Errorf("reading the output of %s: %w", r.from, err)
 		}
 		r.bodies = append(r.bodies, body)
-		parts = append(parts, body)
+		r.starts = append(r.starts, bufio.NewReaderSize(body, 64<<10))
 	}
-	r.r = bufio.NewReaderSize(io.MultiReader(parts...), 64<<10)
 	return r, r.next()
 }
 
+// next moves to the next line; ok is false after the last one.
 func (r *reading) next() error {
-	raw, err := r.r.ReadBytes('\n')
-	if err != nil && err != io.EOF {
-		return fmt.Errorf("reading the output of %s: %w", r.from, err)
-	}
-	if refused := refusal(raw); refused != nil {
-		return r.next() // cleaned away meanwhile; the next start may be there
-	}
-	r.ok = len(raw) > 0
-	stamp, text, _ := bytes.Cut(bytes.TrimSuffix(raw, []byte{'\n'}), []byte{' '})
-	if at, err := time.Parse(time.RFC3339Nano, string(stamp)); err == nil {
-		r.at, r.text = at, text
-	} else {
-		r.text = bytes.TrimSuffix(raw, []byte{'\n'}) // the node's own words, at the time of the line before
+	for r.ok = false; !r.ok && len(r.starts) > 0; {
+		raw, err := r.starts[0].ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("reading the output of %s: %w", r.from, err)
+		}
+		if len(raw) == 0 || refusal(raw) != nil {
+			r.starts = r.starts[1:] // its end, or it has been cleaned away meanwhile
+			continue
+		}
+		stamp, text, _ := bytes.Cut(bytes.TrimSuffix(raw, []byte{'\n'}), []byte{' '})
+		if at, err := time.Parse(time.RFC3339Nano, string(stamp)); err == nil {
+			r.at, r.text, r.ok = at, text, true
+		}
 	}
 	return nil
 }
