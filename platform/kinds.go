@@ -1,8 +1,6 @@
 package platform
 
 import (
-	"net/http"
-
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -11,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 
 	"github.com/mlstudio/studio/platform/pillar"
 )
@@ -58,8 +55,4 @@ func newMapper(s *runtime.Scheme) meta.RESTMapper {
 		m.Add(gvk, scope)
 	}
 	return m
-}
-
-func mapperProvider(m meta.RESTMapper) func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
-	return func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return m, nil }
 }

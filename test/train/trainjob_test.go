@@ -173,6 +173,29 @@ func TestDeletionCascades(t *testing.T) {
 	f.goes(&batchv1.JobList{}, "gone-node-0")
 }
 
+func TestANamesakeStartsAnew(t *testing.T) {
+	f := setup(t)
+	for range 3 {
+		f.mustApply(simple("again"))
+		pod := f.pods("again", 1)[0]
+		tj := &v1alpha1.TrainJob{ObjectMeta: metav1.ObjectMeta{Name: "again", Namespace: f.ns}}
+		if err := f.Delete(f.ctx, tj); err != nil {
+			t.Fatal(err)
+		}
+		// Its pod may be there for a while; only the next one's counts below.
+		f.goes(&corev1.PodList{}, pod.Name)
+	}
+	var events corev1.EventList
+	if err := f.List(f.ctx, &events, client.InNamespace(f.ns)); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events.Items {
+		if e.Type == corev1.EventTypeWarning && e.InvolvedObject.Kind == "TrainJob" {
+			t.Errorf("Event %s: %s", e.Reason, e.Message)
+		}
+	}
+}
+
 // simple is a TrainJob on the shipped torch runtime.
 func simple(name string) string {
 	return `

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -51,10 +53,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	js, err := r.jobSet(ctx, tj)
 	if err != nil {
-		return ctrl.Result{}, r.report(tj, err)
+		return after(0, r.report(tj, err))
 	}
 	if finished(tj) {
-		return ctrl.Result{}, passing(r.afterEnd(ctx, tj, js))
+		return after(0, r.afterEnd(ctx, tj, js))
 	}
 	before := tj.Status.DeepCopy()
 	again, err := r.advance(ctx, tj, js)
@@ -63,19 +65,29 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if !equality.Semantic.DeepEqual(before, &tj.Status) {
 		if e := r.client.Status().Update(ctx, tj); e != nil {
-			return ctrl.Result{}, passing(client.IgnoreNotFound(e))
+			return after(again, client.IgnoreNotFound(e))
 		}
 		r.announce(tj, before)
 	}
-	return ctrl.Result{RequeueAfter: again}, passing(err)
+	return after(again, err)
 }
 
-// passing drops conflicts: they mean that a newer state is on its way here already.
-func passing(err error) error {
-	if apierrors.IsConflict(err) {
-		return nil
+// errFormer: something of a deleted TrainJob of the same name is still there.
+var errFormer = errors.New("what belonged to a former TrainJob of this name is being removed")
+
+// after is the result of a reconciliation. A conflict means that a newer state is
+// on its way here already. What belonged to a namesake goes without an event that
+// comes here, so it is looked for again soon.
+func after(again time.Duration, err error) (ctrl.Result, error) {
+	switch {
+	case apierrors.IsConflict(err):
+		return ctrl.Result{RequeueAfter: again}, nil
+	case errors.Is(err, errFormer):
+		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil
+	case err != nil:
+		return ctrl.Result{}, err
 	}
-	return err
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
 // advance brings the JobSet into being and the status up to date. It returns
@@ -113,6 +125,8 @@ func (r *reconciler) jobSet(ctx context.Context, tj *v1alpha1.TrainJob) (*jobset
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("looking for the JobSet: %w", err)
+	case former(tj, js):
+		return nil, errFormer
 	case !controls(tj, js):
 		return nil, fmt.Errorf("JobSet %s exists and does not belong to this TrainJob; delete it or choose another name", js.Name)
 	}
@@ -143,7 +157,7 @@ func (r *reconciler) deleteJobSet(ctx context.Context, js *jobsetv1alpha2.JobSet
 // report says on the TrainJob what keeps it from going on. Conflicts pass by
 // themselves and are nobody's concern.
 func (r *reconciler) report(tj *v1alpha1.TrainJob, err error) error {
-	if apierrors.IsConflict(err) {
+	if apierrors.IsConflict(err) || errors.Is(err, errFormer) {
 		return err
 	}
 	r.events.Event(tj, corev1.EventTypeWarning, eventCreationFailed, "TrainJob resources reconciliation failed: "+err.Error())
@@ -165,6 +179,12 @@ func (r *reconciler) untilDeadline(tj *v1alpha1.TrainJob) (left time.Duration, l
 		start = c.LastTransitionTime.Time
 	}
 	return start.Add(time.Duration(*tj.Spec.ActiveDeadlineSeconds) * time.Second).Sub(r.now()), true
+}
+
+// former tells whether obj belongs to a deleted TrainJob of the same name.
+func former(tj *v1alpha1.TrainJob, obj client.Object) bool {
+	owner := metav1.GetControllerOf(obj)
+	return owner != nil && owner.Kind == v1alpha1.TrainJobKind && owner.Name == tj.Name && owner.UID != tj.UID
 }
 
 func managedElsewhere(tj *v1alpha1.TrainJob) bool {

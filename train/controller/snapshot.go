@@ -44,8 +44,10 @@ func (r *reconciler) runtime(ctx context.Context, tj *v1alpha1.TrainJob) (*v1alp
 	cm := &corev1.ConfigMap{}
 	err := r.live.Get(ctx, key, cm)
 	switch {
+	case err == nil && former(tj, cm):
+		return nil, errFormer
 	case err == nil && !controls(tj, cm):
-		return nil, fmt.Errorf("ConfigMap %s exists and does not belong to this TrainJob; it goes with its former owner", key.Name)
+		return nil, fmt.Errorf("ConfigMap %s exists and does not belong to this TrainJob; delete it or choose another name", key.Name)
 	case err == nil:
 		rt := &v1alpha1.ClusterTrainingRuntime{}
 		if err := yaml.UnmarshalStrict([]byte(cm.Data[snapshotKey]), rt); err != nil {
