@@ -142,13 +142,23 @@ func realDir(dir string) (string, error) {
 // defaults is what a folder without studio.yaml means.
 func defaults(dir string) *Project {
 	p := &Project{Name: label(filepath.Base(dir)), Dir: dir, Manifests: []string{dir}}
-	if info, err := os.Stat(filepath.Join(dir, "manifests")); err == nil && info.IsDir() {
+	if info, err := os.Stat(filepath.Join(dir, "manifests")); err == nil && info.IsDir() && !kustomized(dir) {
 		p.Manifests = []string{filepath.Join(dir, "manifests")}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "requirements.txt")); err == nil {
 		p.Requirements = filepath.Join(dir, "requirements.txt")
 	}
 	return p
+}
+
+// kustomized tells whether the folder itself is a kustomization: it names its own files.
+func kustomized(dir string) bool {
+	for _, name := range []string{"kustomization.yaml", "kustomization.yml", "Kustomization"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // label makes a DNS label of any name.

@@ -50,13 +50,16 @@ func TestOpenDeclared(t *testing.T) {
 }
 
 func TestOpenDefaults(t *testing.T) {
-	dir := folder(t, map[string]string{"My Project/manifests/a.yaml": "", "My Project/requirements.txt": "", "flat/a.yaml": ""})
+	dir := folder(t, map[string]string{"My Project/manifests/a.yaml": "", "My Project/requirements.txt": "", "flat/a.yaml": "", "k/kustomization.yaml": "", "k/manifests/a.yaml": ""})
 	p, err := Open(filepath.Join(dir, "My Project"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p.Name != "my-project" || p.Declared || p.Requirements == "" || !strings.HasSuffix(p.Manifests[0], "/manifests") {
 		t.Errorf("got %+v", p)
+	}
+	if p, err = Open(filepath.Join(dir, "k")); err != nil || p.Manifests[0] != p.Dir {
+		t.Errorf("a kustomization: got %+v, %v", p, err)
 	}
 	p, err = Open(filepath.Join(dir, "flat"))
 	if err != nil {

@@ -49,24 +49,26 @@ func (a *app) ensure(ctx context.Context) (engine, datadir.Dir, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return e, dir, a.bringUp(ctx, e, dir, a.printer(a.Err))
+	_, err = a.bringUp(ctx, e, dir, a.printer(a.Err))
+	return e, dir, err
 }
 
-// bringUp checks what would stop the engine from working, then starts it. On an
-// engine that runs already only messages are shown, not its past phases.
-func (a *app) bringUp(ctx context.Context, e engine, dir datadir.Dir, p progress.Printer) error {
+// bringUp checks what would stop the engine from working, then starts it, and
+// tells whether it ran already. Then only messages are shown, not past phases.
+func (a *app) bringUp(ctx context.Context, e engine, dir datadir.Dir, p progress.Printer) (already bool, err error) {
 	defer p.End()
 	show := progress.Once(p.Event)
 	if status, err := e.Status(ctx); err == nil && status.Running {
+		already = true
 		show = func(ev localcluster.Event) {
 			if ev.State == localcluster.Info {
 				p.Event(ev)
 			}
 		}
 	} else if err := a.refuse(ctx, dir); err != nil {
-		return err
+		return false, err
 	}
-	return e.Up(ctx, show)
+	return already, e.Up(ctx, show)
 }
 
 // refuse runs the checks without which a start can not succeed.

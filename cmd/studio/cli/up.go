@@ -29,7 +29,8 @@ func (a *app) up() *cobra.Command {
 			if events {
 				p = progress.JSON(a.Out)
 			}
-			if err := a.bringUp(cmd.Context(), e, dir, p); err != nil {
+			already, err := a.bringUp(cmd.Context(), e, dir, p)
+			if err != nil {
 				return err
 			}
 			if events {
@@ -42,11 +43,16 @@ func (a *app) up() *cobra.Command {
 			if a.output != "" {
 				return printAs(a.Out, a.output, status)
 			}
-			if !a.quiet {
-				fmt.Fprintf(a.Out, "Studio is up (%s, %s).\n  API        %s\n  next       studio run FILE or FOLDER · studio status · eval \"$(studio kubeconfig --shell)\"\n",
-					status.Driver, progress.Seconds(time.Since(start)), status.APIServer)
+			if a.quiet {
+				return nil
 			}
-			return nil
+			how := "up after " + progress.Seconds(time.Since(start))
+			if already {
+				how = "up already"
+			}
+			_, err = fmt.Fprintf(a.Out, "Studio is %s (%s).\n  API   %s\n  data  %s\n  next  studio run FILE or FOLDER · studio status · eval \"$(studio kubeconfig --shell)\"\n",
+				how, status.Driver, status.APIServer, status.DataDir)
+			return err
 		},
 	}
 	driverFlag(cmd, &driver)
