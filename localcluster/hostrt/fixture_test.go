@@ -69,7 +69,7 @@ func newNode(t *testing.T) *node {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		if err := n.srv.StopAll(ctx, 0); err != nil {
+		if err := n.srv.StopAll(ctx, 10*time.Millisecond); err != nil {
 			t.Errorf("stopping all: %v", err)
 		}
 		n.removeAll()
@@ -95,20 +95,26 @@ func (n *node) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ctx) }()
+	go func() {
+		err := srv.Serve(ctx)
+		if err != nil {
+			n.t.Errorf("serve: %v", err)
+		}
+		done <- err
+	}()
 	conn, err := grpc.NewClient("unix:"+n.cfg.Socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	n.srv, n.rt, n.im = srv, rt.NewRuntimeServiceClient(conn), rt.NewImageServiceClient(conn)
-	if _, err := n.rt.Version(context.Background(), &rt.VersionRequest{}, grpc.WaitForReady(true)); err != nil {
+	ask, stopAsking := context.WithTimeout(ctx, 10*time.Second)
+	defer stopAsking()
+	if _, err := n.rt.Version(ask, &rt.VersionRequest{}, grpc.WaitForReady(true)); err != nil {
 		n.t.Fatal(err)
 	}
 	n.stop = func() {
 		cancel()
-		if err := <-done; err != nil {
-			n.t.Errorf("serve: %v", err)
-		}
+		<-done
 		conn.Close()
 	}
 }

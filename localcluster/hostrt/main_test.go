@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,7 +67,7 @@ func outside() (int, error) {
 	code := 0
 	for _, mode := range modes {
 		fmt.Printf("--- mode %s\n", mode)
-		cmd := exec.Command(self, os.Args[1:]...)
+		cmd := exec.Command(self, innerArgs()...)
 		cmd.Env = append(os.Environ(), modeEnv+"="+mode, shimEnv+"="+shim, "HOME=/")
 		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
 		cmd.SysProcAttr = attributes(mode)
@@ -75,6 +77,14 @@ func outside() (int, error) {
 		}
 	}
 	return code, nil
+}
+
+// innerArgs leaves out the files that `go test` wants from the outer run, which
+// other users cannot write.
+func innerArgs() []string {
+	return slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool {
+		return strings.HasPrefix(a, "-test.testlogfile=") || strings.HasPrefix(a, "-test.gocoverdir=")
+	})
 }
 
 func attributes(mode string) *syscall.SysProcAttr {
@@ -106,6 +116,14 @@ func enter() error {
 		return err
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return err
+	}
+	// The runtime serves streams on the node's loopback, which the holder has started.
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
 	// The node's own temporary folder, so that nothing is left outside.

@@ -24,9 +24,14 @@ var capNames = []string{
 	"CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 }
 
-// defaultCaps are those of a container that asks for no change, as with other runtimes.
+// makeNodes would, as root, open the raw disk and with it every file of the
+// machine: no device cgroup stands before it. Only privileged containers have it.
+const makeNodes = "CAP_MKNOD"
+
+// defaultCaps are those of a container that asks for no change, as with other
+// runtimes but for makeNodes.
 var defaultCaps = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
 	"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
 }
 
@@ -81,7 +86,9 @@ func (s *Server) capabilitiesOf(sec *rt.LinuxContainerSecurityContext) []string 
 	for _, n := range drop {
 		want = slices.DeleteFunc(want, func(have string) bool { return have == norm(n) })
 	}
-	return slices.DeleteFunc(want, func(n string) bool { return !slices.Contains(s.caps, n) })
+	return slices.DeleteFunc(want, func(n string) bool {
+		return !slices.Contains(s.caps, n) || n == makeNodes && !sec.GetPrivileged()
+	})
 }
 
 // idRange is one line of a user namespace's map, as seen inside.

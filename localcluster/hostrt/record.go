@@ -70,9 +70,6 @@ type container struct {
 	state    shimapi.State
 	// ended is closed when the state is Exited.
 	ended chan struct{}
-	// spec is what it was started with, for later commands.
-	process *shimapi.Process
-	tty     bool
 }
 
 func newID() string {

@@ -155,6 +155,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("taking the runtime's socket: %w", err)
 	}
+	defer l.Close()
 	if err := os.Chmod(s.cfg.Socket, 0o600); err != nil {
 		return fmt.Errorf("protecting the runtime's socket: %w", err)
 	}

@@ -3,6 +3,7 @@ package hostrt
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -11,10 +12,28 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
+// The kubelet notes a pod's grace, in seconds, on each of its containers.
+const (
+	graceAnnotation = "io.kubernetes.pod.terminationGracePeriod"
+	defaultGrace    = 30 * time.Second
+)
+
+// graceOf is how long a container may take to end, at most limit unless that is 0.
+func graceOf(c *container, limit time.Duration) time.Duration {
+	grace := defaultGrace
+	if n, err := strconv.ParseInt(c.cfg.GetAnnotations()[graceAnnotation], 10, 32); err == nil && n >= 0 {
+		grace = time.Duration(n) * time.Second
+	}
+	if limit > 0 {
+		grace = min(grace, limit)
+	}
+	return grace
+}
+
 // StopAll ends every pod for `studio down`: stop signals to all containers at
-// once, up to grace for them to end, then the sandboxes. What the kubelet would
-// do next must not happen any more, so it is to be stopped before.
-func (s *Server) StopAll(ctx context.Context, grace time.Duration) error {
+// once, for each its own grace to end, at most limit unless that is 0, then the
+// sandboxes. The kubelet would start them anew, so it must have ended before.
+func (s *Server) StopAll(ctx context.Context, limit time.Duration) error {
 	s.mu.Lock()
 	var running []*container
 	var all []*pod
@@ -31,7 +50,7 @@ func (s *Server) StopAll(ctx context.Context, grace time.Duration) error {
 	errs := make([]error, len(running)+len(all))
 	var wait sync.WaitGroup
 	for i, c := range running {
-		wait.Go(func() { errs[i] = s.stopContainer(ctx, c, grace) })
+		wait.Go(func() { errs[i] = s.stopContainer(ctx, c, graceOf(c, limit)) })
 	}
 	wait.Wait()
 	for i, p := range all {

@@ -119,7 +119,7 @@ func (s *Server) runOnTerminal(ctx context.Context, c *container, args []string,
 	if err != nil {
 		return 0, err
 	}
-	tty, err := receiveTerminal(own)
+	tty, err := shimapi.ReceiveTerminal(own)
 	if err != nil {
 		cmd.stream.Close()
 		return 0, err

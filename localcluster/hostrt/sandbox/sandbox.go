@@ -14,7 +14,6 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // enters namespaces before Go's threads exist
-	"github.com/opencontainers/runc/libcontainer/utils"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
@@ -127,9 +126,6 @@ func (p *Process) Wait() (code, signal int) {
 	}
 	return state.ExitCode(), 0
 }
-
-// ReceiveTerminal takes the terminal that a process was given off the other end of its IO.Console.
-func ReceiveTerminal(console *os.File) (*os.File, error) { return utils.RecvFile(console) }
 
 func newProcess(cmd *shimapi.Process, stdio IO) *Process {
 	groups := make([]int, len(cmd.Groups))

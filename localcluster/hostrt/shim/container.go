@@ -26,6 +26,8 @@ type container struct {
 	tty *os.File
 	// state is guarded by the shim's lock.
 	state shimapi.State
+	// mounts names the container's mount namespace.
+	mounts string
 	// done is closed when the end is noted.
 	done chan struct{}
 }
@@ -95,11 +97,16 @@ func (c *container) run() error {
 	if err != nil {
 		c.shim.log.Warn("reading the container's start time", "container", c.spec.ID, "error", err)
 	}
+	if c.mounts, err = mountNamespace(pid); err != nil {
+		c.shim.log.Warn("reading the container's mount namespace", "container", c.spec.ID, "error", err)
+	}
 	c.change(func(s *shimapi.State) {
 		s.Phase, s.PID, s.PIDStart, s.StartedAt = shimapi.Running, pid, begun, time.Now().UnixNano()
 	})
 	go func() {
 		code, sig := c.sb.Init().Wait()
+		// Children in a shared PID namespace would go on and hold the streams.
+		c.killRest()
 		copying.Wait()
 		c.end(code, sig)
 	}()
@@ -170,11 +177,6 @@ func (c *container) signal(sig int) error {
 	c.shim.mu.Unlock()
 	if !running {
 		return shimapi.Errorf("container %s has not started yet", c.spec.ID)
-	}
-	if sig == int(unix.SIGKILL) && c.spec.PID != shimapi.PIDOwn {
-		// It is not the first process of its PID namespace, so its children
-		// do not die with it.
-		killSession(c.sb.Init().PID())
 	}
 	if err := c.sb.Init().Signal(sig); err != nil {
 		return fmt.Errorf("sending %v: %w", syscall.Signal(sig), err)

@@ -67,24 +67,41 @@ func (s *Shim) pidNamespace(spec *shimapi.Spec) (string, error) {
 	return "", nil
 }
 
-// killSession kills the descendants of a container's process that shares its
-// PID namespace with others: a container is a session of its own.
-func killSession(leader int) {
-	all, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
+func mountNamespace(pid int) (string, error) {
+	return os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+}
+
+// killRest kills what is left of a container that shares its PID namespace
+// with others, once its first process has ended: its processes are those in its
+// mount namespace. In a PID namespace of its own the kernel does so.
+func (c *container) killRest() {
+	if c.spec.PID == shimapi.PIDOwn || c.mounts == "" {
 		return
 	}
-	for _, dir := range all {
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || pid == leader {
-			continue
+	// A process that forks while it is looked for is found the next time.
+	for found := true; found; {
+		found = false
+		all, err := filepath.Glob("/proc/[0-9]*")
+		if err != nil {
+			return
 		}
-		sid, err := unix.Getsid(pid)
-		if err != nil || sid != leader {
-			continue
-		}
-		if start, err := procs.Start(pid); err == nil {
-			_ = procs.Kill(pid, start)
+		for _, dir := range all {
+			pid, err := strconv.Atoi(filepath.Base(dir))
+			if err != nil {
+				continue
+			}
+			start, err := procs.Start(pid)
+			if err != nil {
+				continue
+			}
+			if ns, err := mountNamespace(pid); err != nil || ns != c.mounts {
+				continue
+			}
+			if err := procs.Kill(pid, start); err != nil {
+				c.shim.log.Warn("ending a container's process", "container", c.spec.ID, "error", err)
+				return
+			}
+			found = true
 		}
 	}
 }

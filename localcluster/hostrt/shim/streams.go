@@ -9,6 +9,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/hostrt/crilog"
 	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
+	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
 // streams are the two ends of a new container's standard streams.
@@ -62,7 +63,7 @@ func (st *streams) closeParent() { closeFiles(st.stdin, st.stdout, st.stderr, st
 // terminal takes the terminal that the container's process has made.
 func (st *streams) terminal() (*os.File, error) {
 	defer st.console.Close()
-	return sandbox.ReceiveTerminal(st.console)
+	return shimapi.ReceiveTerminal(st.console)
 }
 
 // fanout copies a container's output to its log and to who is attached.
