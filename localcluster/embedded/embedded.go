@@ -6,17 +6,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/mlstudio/studio/localcluster"
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/engine/client"
 	holderclient "github.com/mlstudio/studio/localcluster/holder/client"
 	"github.com/mlstudio/studio/localcluster/holder/namespaces"
+	"github.com/mlstudio/studio/localcluster/pidfd"
 	"github.com/mlstudio/studio/localcluster/projects"
 	"github.com/mlstudio/studio/version"
 )
@@ -56,7 +61,46 @@ func (d *Driver) Up(ctx context.Context, progress localcluster.Progress) error {
 	if err != nil {
 		return err
 	}
-	return d.untilReady(ctx, progress)
+	for {
+		if err := d.untilReady(ctx, progress); err != nil {
+			return err
+		}
+		if err = d.probe(ctx); err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// A part was killed a moment ago and the engine has not been told by the
+		// kernel yet; there is nothing to wait on but that moment.
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// probe asks the API server itself whether it is ready.
+func (d *Driver) probe(ctx context.Context) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", d.dir.Kubeconfig())
+	if err != nil {
+		return err
+	}
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the API server is not ready: %s", res.Status)
+	}
+	return nil
 }
 
 // untilReady passes the engine's progress on until it is ready. A phase that
@@ -109,14 +153,25 @@ func (d *Driver) Down(ctx context.Context, progress localcluster.Progress) error
 }
 
 func (d *Driver) end(ctx context.Context, progress localcluster.Progress, ask func(context.Context) error) error {
-	err := ask(ctx)
+	state, err := d.engine.State(ctx)
 	if errors.Is(err, client.ErrNotRunning) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return d.waitEnd(ctx, progress)
+	engine, err := pidfd.Open(state.PID)
+	if err != nil {
+		return nil // It ended since.
+	}
+	defer engine.Close()
+	if err := ask(ctx); err != nil && !errors.Is(err, client.ErrNotRunning) {
+		return err
+	}
+	if err := d.waitEnd(ctx, progress); err != nil {
+		return err
+	}
+	return pidfd.Wait(ctx, engine)
 }
 
 // waitEnd follows the engine to its end and then until the folder is free.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster"
 	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/pidfd"
 )
 
 // Status is the answer of GET /v1/status.
@@ -113,7 +114,7 @@ func (c *Client) Shutdown(ctx context.Context, s Shutdown) error {
 	if err != nil {
 		return err
 	}
-	p, err := openProcess(pid)
+	p, err := pidfd.Open(pid)
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (c *Client) Shutdown(ctx context.Context, s Shutdown) error {
 	if err := c.call(ctx, http.MethodPost, "/v1/shutdown", s, nil); err != nil {
 		return err
 	}
-	return waitProcess(ctx, p)
+	return pidfd.Wait(ctx, p)
 }
 
 // Kill ends the holder and with it all pods at once, as a crash would.
@@ -130,7 +131,7 @@ func (c *Client) Kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := openProcess(pid)
+	p, err := pidfd.Open(pid)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (c *Client) Kill(ctx context.Context) error {
 	if err := unix.PidfdSendSignal(int(p.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("killing the holder: %w", err)
 	}
-	return waitProcess(ctx, p)
+	return pidfd.Wait(ctx, p)
 }
 
 // Events calls f for the last event of each phase of the node, then for each

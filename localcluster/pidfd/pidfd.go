@@ -1,4 +1,5 @@
-package client
+// Package pidfd waits for processes that are no children of this one.
+package pidfd
 
 import (
 	"context"
@@ -9,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openProcess returns a descriptor that stays with this process, whatever its
+// Open returns a descriptor that stays with this process, whatever its
 // number is used for later.
-func openProcess(pid int) (*os.File, error) {
+func Open(pid int) (*os.File, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("opening process %d: %w", pid, err)
@@ -19,9 +20,9 @@ func openProcess(pid int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// waitProcess returns when the process has ended. A PID 1 ends after all
+// Wait returns when the process has ended. A PID 1 ends after all
 // others of its namespace.
-func waitProcess(ctx context.Context, p *os.File) error {
+func Wait(ctx context.Context, p *os.File) error {
 	stop := context.AfterFunc(ctx, func() { p.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	raw, err := p.SyscallConn()
