@@ -50,6 +50,14 @@ func TestTrainJobWaitsForItsRuntime(t *testing.T) {
 	f.pods("early", 1)
 }
 
+func TestAbsentAndDeprecatedRuntimesAreSaid(t *testing.T) {
+	f := setup(t)
+	f.mustApply(strings.Replace(simple("tuned"), "torch-distributed", "torchtune-llama3.2-1b", 1))
+	f.event("TrainJob", "tuned", "Kubeflow ships a runtime of this name, Studio does not")
+	f.mustApply(strings.Replace(runtimeOf("aged", "", ""), "{name: aged}", "{name: aged, labels: {trainer.kubeflow.org/support: deprecated}}", 1) + simpleOn("tj", "aged"))
+	f.event("TrainJob", "tj", `Referenced TrainingRuntime "aged" is deprecated`)
+}
+
 func TestSnapshotOutlivesTheRuntime(t *testing.T) {
 	f := setup(t)
 	f.mustApply(runtimeOf("short", "  mlPolicy: {numNodes: 2}", "") + strings.Replace(simpleOn("kept", "short"), "spec: {", "spec: {suspend: true, ", 1))

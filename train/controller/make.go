@@ -26,7 +26,7 @@ const queueLabel = "kueue.x-k8s.io/queue-name"
 // that can never run ends as Failed instead; then and while its runtime is missing
 // there is no JobSet.
 func (r *reconciler) makeJobSet(ctx context.Context, tj *v1alpha1.TrainJob, js *jobsetv1alpha2.JobSet) (*jobsetv1alpha2.JobSet, error) {
-	rt, err := r.runtime(ctx, tj)
+	recipe, err := r.runtime(ctx, tj)
 	var kind *unsupportedRuntime
 	var missing *missingRuntime
 	switch {
@@ -40,6 +40,7 @@ func (r *reconciler) makeJobSet(ctx context.Context, tj *v1alpha1.TrainJob, js *
 	case err != nil:
 		return nil, err
 	}
+	rt := &recipe.Spec
 	if js == nil {
 		if problems := compose.Check(tj, rt); len(problems) > 0 {
 			setFailed(tj, v1alpha1.ReasonInvalid, problems.ToAggregate().Error())
@@ -51,6 +52,10 @@ func (r *reconciler) makeJobSet(ctx context.Context, tj *v1alpha1.TrainJob, js *
 		}
 		for _, what := range compose.Ignored(tj, rt) {
 			r.events.Event(tj, corev1.EventTypeWarning, eventIgnored, what)
+		}
+		if recipe.Labels[v1alpha1.LabelSupport] == "deprecated" {
+			r.events.Eventf(tj, corev1.EventTypeWarning, eventDeprecated,
+				"Referenced %s %q is deprecated and will be removed in a future release of Kubeflow Trainer", recipe.Kind, recipe.Name)
 		}
 	}
 	want, err := compose.JobSet(tj, rt)

@@ -23,6 +23,7 @@ import (
 const (
 	eventCreationFailed = "TrainJobResourcesCreationFailed"
 	eventIgnored        = "FieldIgnored"
+	eventDeprecated     = "RuntimeDeprecated"
 	eventJobSet         = "JobSetApplied"
 	eventRestarted      = "ContainerRestarted"
 	eventPodLost        = "PodLost"

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,17 +30,27 @@ func (e *unsupportedRuntime) Error() string {
 
 // missingRuntime: the runtime does not exist, yet.
 type missingRuntime struct {
-	path, what string
-	lookup     error
+	path, what, name string
+	lookup           error
 }
 
 func (e *missingRuntime) Error() string {
-	return fmt.Sprintf("%s: %v: specified %s must be created before the TrainJob is created", e.path, e.lookup, e.what)
+	text := fmt.Sprintf("%s: %v: specified %s must be created before the TrainJob is created", e.path, e.lookup, e.what)
+	if slices.Contains(notShipped, e.name) {
+		text += "; Kubeflow ships a runtime of this name, Studio does not"
+	}
+	return text
 }
 
-// runtime returns the spec of the TrainJob's runtime as it was when the TrainJob
-// was first seen.
-func (r *reconciler) runtime(ctx context.Context, tj *v1alpha1.TrainJob) (*v1alpha1.TrainingRuntimeSpec, error) {
+// notShipped are Kubeflow's runtimes that users of Studio look for in vain.
+var notShipped = []string{
+	"deepspeed-distributed", "mlx-distributed", "jax-distributed", "xgboost-distributed", "torch-distributed-with-cache",
+	"torchtune-llama3.2-1b", "torchtune-llama3.2-3b", "torchtune-qwen2.5-1.5b",
+}
+
+// runtime returns the TrainJob's runtime as it was when the TrainJob was first seen.
+// Both kinds have one form; the kind is kept in the type's own fields.
+func (r *reconciler) runtime(ctx context.Context, tj *v1alpha1.TrainJob) (*v1alpha1.ClusterTrainingRuntime, error) {
 	key := client.ObjectKey{Namespace: tj.Namespace, Name: tj.Name + snapshotSuffix}
 	cm := &corev1.ConfigMap{}
 	err := r.live.Get(ctx, key, cm)
@@ -56,7 +67,7 @@ func (r *reconciler) runtime(ctx context.Context, tj *v1alpha1.TrainJob) (*v1alp
 		if len(rt.Spec.Template.Spec.ReplicatedJobs) == 0 {
 			return nil, fmt.Errorf("invalid runtime snapshot: ConfigMap %s holds no runtime under the key %q", key.Name, snapshotKey)
 		}
-		return &rt.Spec, nil
+		return rt, nil
 	case !apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("reading the runtime's snapshot: %w", err)
 	}
@@ -78,11 +89,10 @@ func (r *reconciler) runtime(ctx context.Context, tj *v1alpha1.TrainJob) (*v1alp
 	if err := r.client.Create(ctx, cm, fieldOwner); err != nil {
 		return nil, fmt.Errorf("keeping the runtime's snapshot: %w", err)
 	}
-	return &rt.Spec, nil
+	return rt, nil
 }
 
-// lookup reads the runtime itself. Both kinds have one form; the kind is kept in
-// the type's own fields.
+// lookup reads the runtime itself.
 func (r *reconciler) lookup(ctx context.Context, ref v1alpha1.RuntimeRef, namespace string) (*v1alpha1.ClusterTrainingRuntime, error) {
 	kind, group := deref(ref.Kind, v1alpha1.ClusterTrainingRuntimeKind), deref(ref.APIGroup, v1alpha1.GroupVersion.Group)
 	rt := &v1alpha1.ClusterTrainingRuntime{}
@@ -92,12 +102,12 @@ func (r *reconciler) lookup(ctx context.Context, ref v1alpha1.RuntimeRef, namesp
 		return nil, &unsupportedRuntime{kind, group}
 	case kind == v1alpha1.ClusterTrainingRuntimeKind:
 		if err = r.client.Get(ctx, client.ObjectKey{Name: ref.Name}, rt); apierrors.IsNotFound(err) {
-			return nil, &missingRuntime{"spec.RuntimeRef", "clusterTrainingRuntime", err}
+			return nil, &missingRuntime{"spec.RuntimeRef", "clusterTrainingRuntime", ref.Name, err}
 		}
 	case kind == v1alpha1.TrainingRuntimeKind:
 		own := &v1alpha1.TrainingRuntime{}
 		if err = r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, own); apierrors.IsNotFound(err) {
-			return nil, &missingRuntime{"spec.runtimeRef", "trainingRuntime", err}
+			return nil, &missingRuntime{"spec.runtimeRef", "trainingRuntime", ref.Name, err}
 		}
 		rt.ObjectMeta, rt.Spec = own.ObjectMeta, own.Spec
 	default:
