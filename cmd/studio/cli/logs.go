@@ -40,23 +40,23 @@ func (a *app) logs() *cobra.Command {
 }
 
 func (a *app) showLogs(ctx context.Context, ref, namespace string, live bool) error {
-	_, dir, err := a.ensure(ctx)
+	s, err := a.session(ctx, namespace)
 	if err != nil {
 		return err
 	}
-	client, err := a.connect(dir, namespace)
-	if err != nil {
+	var found *apply.Found
+	err = s.steady(ctx, func() (err error) {
+		found, err = s.client.Find(ctx, namespace, ref)
 		return err
-	}
-	found, err := client.Find(ctx, namespace, ref)
+	})
 	if err != nil {
 		return fail(err, "`studio status` lists the newest runs, `kubectl get trainjobs,jobs,pods -A` all")
 	}
-	resource, err := client.Resource(found.Object)
+	resource, err := s.client.Resource(found.Object)
 	if err != nil {
 		return err
 	}
-	target := follow.Target{Object: found.Object, Runnable: found.Runnable, Resource: resource, Core: client.Core()}
+	target := follow.Target{Object: found.Object, Runnable: found.Runnable, Resource: resource, Core: s.client.Core()}
 	var sink follow.Sink = newScreen(a.Out, a.note)
 	if a.output == "json" {
 		sink = &jsonSink{a}

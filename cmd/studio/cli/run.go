@@ -74,11 +74,7 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 	for _, path := range set.Skipped {
 		a.note("skipped %s: it is no Kubernetes manifest", path)
 	}
-	e, dir, err := a.ensure(ctx)
-	if err != nil {
-		return err
-	}
-	client, err := a.connect(dir, f.namespace)
+	s, err := a.session(ctx, f.namespace)
 	if err != nil {
 		return err
 	}
@@ -88,7 +84,11 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 			return err
 		}
 	}
-	steps, err := client.Plan(ctx, set, f.Options)
+	var steps []apply.Step
+	err = s.steady(ctx, func() (err error) {
+		steps, err = s.client.Plan(ctx, set, f.Options)
+		return err
+	})
 	var running *apply.Running
 	switch {
 	case errors.As(err, &running):
@@ -98,56 +98,64 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 	case f.dryRun:
 		return printObjects(a.Out, a.output, set.Objects)
 	case inProject:
-		if err := a.openProject(ctx, e, sel.project); err != nil {
+		if err := s.openProject(ctx, sel.project); err != nil {
 			return err
 		}
 	}
-	targets, err := a.applyAll(ctx, client, steps, f)
+	targets, err := s.applyAll(ctx, steps, f)
 	if err != nil {
 		return err
 	}
 	if !f.follow || len(targets) == 0 {
 		return a.applied(steps)
 	}
-	return a.followAll(ctx, client, targets)
+	return s.followAll(ctx, targets)
 }
 
 // openProject finds or makes the project's environment and opens both to its pods.
-func (a *app) openProject(ctx context.Context, e engine, p *project.Project) error {
-	env, err := a.environment(ctx, p)
+func (s *session) openProject(ctx context.Context, p *project.Project) error {
+	env, err := s.environment(ctx, p)
 	if err != nil {
 		return err
 	}
-	if err := e.RegisterProject(ctx, pyenv.Register(p, env)); err != nil {
+	if err := s.steady(ctx, func() error { return s.engine.RegisterProject(ctx, pyenv.Register(p, env)) }); err != nil {
 		return fmt.Errorf("opening the project to its pods: %w", err)
 	}
 	return nil
 }
 
 // applyAll carries the plan out and returns what there is to follow.
-func (a *app) applyAll(ctx context.Context, client *apply.Client, steps []apply.Step, f *runFlags) ([]follow.Target, error) {
+func (s *session) applyAll(ctx context.Context, steps []apply.Step, f *runFlags) ([]follow.Target, error) {
 	var targets []follow.Target
 	for _, step := range steps {
 		if step.Action == apply.Replaced {
-			a.note("%s %s; it is made again", step.Object, past(step))
+			s.note("%s %s; it is made again", step.Object, past(step))
 		}
 		began := time.Now()
-		applied, err := client.Do(ctx, step, f.Options)
+		var applied *unstructured.Unstructured
+		do := func() (err error) {
+			applied, err = s.client.Do(ctx, step, f.Options)
+			return err
+		}
+		err := do()
+		if apply.Transient(err) && step.Object.GetName() != "" { // a generated name would make a second object
+			err = s.steady(ctx, do)
+		}
 		if err != nil {
 			return nil, err
 		}
-		a.note("%s %s", step.Action, name(applied))
+		s.note("%s %s", step.Action, name(applied))
 		if step.Runnable == nil {
 			continue
 		}
-		resource, err := client.Resource(applied)
+		resource, err := s.client.Resource(applied)
 		if err != nil {
 			return nil, err
 		}
 		if step.Action == apply.Joined {
 			began = time.Time{}
 		}
-		targets = append(targets, follow.Target{Object: applied, Runnable: step.Runnable, Resource: resource, Core: client.Core(), Since: began})
+		targets = append(targets, follow.Target{Object: applied, Runnable: step.Runnable, Resource: resource, Core: s.client.Core(), Since: began})
 	}
 	return targets, nil
 }
@@ -187,12 +195,12 @@ func (a *app) applied(steps []apply.Step) error {
 }
 
 // followAll follows all runs at once; the first exit code that is not 0 counts.
-func (a *app) followAll(ctx context.Context, client *apply.Client, targets []follow.Target) error {
-	out := a.Out
-	if a.output != "" {
-		out = a.Err // the output is the summary
+func (s *session) followAll(ctx context.Context, targets []follow.Target) error {
+	out := s.Out
+	if s.output != "" {
+		out = s.Err // the output is the summary
 	}
-	screen := newScreen(out, a.note)
+	screen := newScreen(out, s.note)
 	results := make([]*follow.Result, len(targets))
 	errs := make([]error, len(targets))
 	var all sync.WaitGroup
@@ -201,7 +209,7 @@ func (a *app) followAll(ctx context.Context, client *apply.Client, targets []fol
 	}
 	all.Wait()
 	if ctx.Err() != nil {
-		a.detach(targets)
+		s.detach(targets)
 		return &exitError{code: detached}
 	}
 	code := 0
@@ -213,12 +221,12 @@ func (a *app) followAll(ctx context.Context, client *apply.Client, targets []fol
 		if errs[i] != nil {
 			return errs[i]
 		}
-		summaries = append(summaries, a.summarize(ctx, client, t, results[i], screen))
+		summaries = append(summaries, s.summarize(ctx, s.client, t, results[i], screen))
 		if code == 0 {
 			code = results[i].ExitCode
 		}
 	}
-	if err := a.printSummaries(summaries); err != nil {
+	if err := s.printSummaries(summaries); err != nil {
 		return err
 	}
 	if code != 0 {
