@@ -156,9 +156,9 @@ func (e *engine) controlPlane() *child {
 func (e *engine) platform() *child {
 	return &child{
 		name: "platform", path: filepath.Join(filepath.Dir(e.exe), "studio-platform"),
-		args:   []string{"--kubeconfig", filepath.Join(e.dir.PKI(), "platform.kubeconfig")},
+		args:   []string{"--kubeconfig", filepath.Join(e.dir.PKI(), "platform.kubeconfig"), "--log-file", e.dir.Log("platform")},
 		env:    []string{datadir.Env + "=" + e.dir.String()},
-		stderr: e.dir.Log("platform"), ready: phaseControllers,
+		stderr: filepath.Join(e.dir.Logs(), "platform.err"), ready: phaseControllers,
 		launcher: e.launcher, hub: e.hub, log: e.log,
 	}
 }
