@@ -132,7 +132,7 @@ func (e *engine) run(ctx context.Context) error {
 	endNode()
 	err = errors.Join(err, e.endNode(ctx, err != nil))
 	endControlPlane()
-	e.hub.event(localcluster.Event{Phase: "end", State: localcluster.Done, Seconds: time.Since(start).Seconds()})
+	e.hub.event(localcluster.Event{Phase: "end", State: localcluster.Done})
 	return err
 }
 
