@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -18,14 +17,14 @@ import (
 // lose its pods.
 const forever = "315360000"
 
-func apiServerFlags(f files, store []string, bare bool) []string {
+func apiServerFlags(f files, bare bool) []string {
 	flags := []string{
 		"--bind-address=127.0.0.1",
 		"--secure-port=" + strconv.Itoa(f.port),
 		"--advertise-address=" + f.net.APIAddress.String(),
 		"--endpoint-reconciler-type=none",
 		"--service-cluster-ip-range=" + f.net.ServiceCIDR.String(),
-		"--etcd-servers=" + strings.Join(store, ","),
+		"--etcd-servers=" + f.state("").endpoint(),
 		// kine compacts by itself, and asking it how many keys it has costs a scan.
 		"--etcd-compaction-interval=0",
 		"--etcd-count-metric-poll-period=0",
@@ -53,6 +52,7 @@ func apiServerFlags(f files, store []string, bare bool) []string {
 	}
 	if !bare {
 		flags = append(flags,
+			"--etcd-servers-overrides=/events#"+f.transient().endpoint()+",coordination.k8s.io/leases#"+f.transient().endpoint(),
 			"--egress-selector-config-file="+f.egress(),
 			"--kubelet-preferred-address-types=InternalIP",
 			"--kubelet-certificate-authority="+f.pki("ca.crt"),
@@ -72,9 +72,9 @@ func parse(sets cliflag.NamedFlagSets, flags []string) error {
 }
 
 // prepareAPIServer returns what serves until its context ends.
-func prepareAPIServer(ctx context.Context, f files, store []string, bare bool) (func(context.Context) error, error) {
+func prepareAPIServer(ctx context.Context, f files, bare bool) (func(context.Context) error, error) {
 	s := apiserveroptions.NewServerRunOptions()
-	if err := parse(s.Flags(), apiServerFlags(f, store, bare)); err != nil {
+	if err := parse(s.Flags(), apiServerFlags(f, bare)); err != nil {
 		return nil, fmt.Errorf("setting up the API server: %w", err)
 	}
 	// The registry of feature gates is one for the whole process; the controller

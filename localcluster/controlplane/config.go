@@ -34,9 +34,7 @@ type files struct {
 }
 
 func (f files) pki(name string) string { return filepath.Join(f.dir.PKI(), name) }
-func (f files) kineSocket() string     { return filepath.Join(f.dir.Run(), "kine.sock") }
 func (f files) egress() string         { return filepath.Join(f.dir.Run(), "egress.yaml") }
-func (f files) database() string       { return filepath.Join(f.dir.DB(), "state.db") }
 
 // controllerKubeconfig is for the controller manager and the scheduler.
 func (f files) controllerKubeconfig() string {

@@ -48,11 +48,14 @@ func Run(ctx context.Context, c Config) error {
 	defer storeEnd.Wait()
 	defer stopStore()
 	done = c.Notify.Phase("store")
-	store, err := startStore(storeCtx, f, synchronous(c), &storeEnd)
+	err = f.state(synchronous(c)).start(storeCtx, &storeEnd)
+	if err == nil && !c.Bare {
+		err = f.transient().start(storeCtx, &storeEnd)
+	}
 	if done(err); err != nil {
 		return err
 	}
-	return serve(ctx, c, f, store.Endpoints)
+	return serve(ctx, c, f)
 }
 
 func synchronous(c Config) string {
@@ -62,12 +65,12 @@ func synchronous(c Config) string {
 	return c.Synchronous
 }
 
-func serve(ctx context.Context, c Config, f files, store []string) error {
+func serve(ctx context.Context, c Config, f files) error {
 	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
 	controllersCtx, stopControllers := context.WithCancel(ctx)
 	defer stopControllers()
 	done := c.Notify.Phase("api")
-	runAPI, err := prepareAPIServer(apiCtx, f, store, c.Bare)
+	runAPI, err := prepareAPIServer(apiCtx, f, c.Bare)
 	if err != nil {
 		stopAPI()
 		done(err)

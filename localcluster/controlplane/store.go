@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -23,16 +24,36 @@ func dsn(path, synchronous string) string {
 	return path + "?_journal_mode=WAL&_busy_timeout=30000&_synchronous=" + synchronous + "&_txlock=immediate&_stmt_cache_size=20&cache=shared&_kine_disable_startup_vacuum=1"
 }
 
-// startStore serves the etcd API on a Unix socket until ctx ends; wg ends when
-// the database is closed.
-func startStore(ctx context.Context, f files, synchronous string, wg *sync.WaitGroup) (endpoint.ETCDConfig, error) {
-	if err := checkDatabase(ctx, f.database()); err != nil {
-		return endpoint.ETCDConfig{}, err
+// store is one SQLite database behind the etcd API.
+type store struct {
+	database, socket string
+	// synchronous is SQLite's: FULL or NORMAL.
+	synchronous string
+}
+
+// state holds all objects but those of transient.
+func (f files) state(synchronous string) store {
+	return store{database: filepath.Join(f.dir.DB(), "state.db"), socket: filepath.Join(f.dir.Run(), "kine.sock"), synchronous: synchronous}
+}
+
+// transient holds Events and leases, which are many, and which nobody misses
+// after a power cut: they must not keep other writes waiting for the disk.
+func (f files) transient() store {
+	return store{database: filepath.Join(f.dir.DB(), "transient.db"), socket: filepath.Join(f.dir.Run(), "kine-transient.sock"), synchronous: "NORMAL"}
+}
+
+// endpoint is what the API server calls.
+func (s store) endpoint() string { return "unix://" + s.socket }
+
+// start serves until ctx ends; wg ends when the database is closed.
+func (s store) start(ctx context.Context, wg *sync.WaitGroup) error {
+	if err := checkDatabase(ctx, s.database); err != nil {
+		return err
 	}
 	logrus.SetLevel(logrus.WarnLevel)
-	cfg, err := endpoint.Listen(ctx, endpoint.Config{
-		Listener:              "unix://" + f.kineSocket(),
-		Endpoint:              "sqlite://" + dsn(f.database(), synchronous),
+	_, err := endpoint.Listen(ctx, endpoint.Config{
+		Listener:              s.endpoint(),
+		Endpoint:              "sqlite://" + dsn(s.database, s.synchronous),
 		WaitGroup:             wg,
 		NotifyInterval:        5 * time.Second,
 		EmulatedETCDVersion:   "3.6.11",
@@ -45,9 +66,9 @@ func startStore(ctx context.Context, f files, synchronous string, wg *sync.WaitG
 		PollInterval:          time.Second,
 	})
 	if err != nil {
-		return cfg, fmt.Errorf("starting the store: %w", err)
+		return fmt.Errorf("starting the store: %w", err)
 	}
-	return cfg, nil
+	return nil
 }
 
 // checkDatabase has SQLite look over an existing file before anything writes

@@ -55,22 +55,21 @@ func TestDamagedDatabaseIsKeptAside(t *testing.T) {
 	}
 }
 
-func TestStoreStartsOnAnEmptyFolder(t *testing.T) {
+func TestStoresStartOnAnEmptyFolder(t *testing.T) {
 	d := datadir.Dir(t.TempDir())
 	if err := d.Init(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var end sync.WaitGroup
-	cfg, err := startStore(ctx, files{dir: d}, "FULL", &end)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(cfg.Endpoints) != 1 || !strings.HasPrefix(cfg.Endpoints[0], "unix://") {
-		t.Errorf("endpoints %v, want one Unix socket", cfg.Endpoints)
-	}
-	if st, err := os.Stat(files{dir: d}.kineSocket()); err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("socket mode %v, %v; want 0600", st.Mode(), err)
+	f := files{dir: d}
+	for _, s := range []store{f.state("FULL"), f.transient()} {
+		if err := s.start(ctx, &end); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := os.Stat(s.socket); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("socket %s: mode %v, %v; want 0600", s.socket, st.Mode(), err)
+		}
 	}
 	cancel()
 	end.Wait()
