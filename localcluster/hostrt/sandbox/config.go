@@ -21,8 +21,6 @@ func newConfig(spec *shimapi.Spec, pidNS string) (*configs.Config, error) {
 		Rootfs:     spec.Root,
 		Readonlyfs: spec.ReadOnlyRoot,
 		Namespaces: ns,
-		// The processes of a killed shim must not go on without a log or an exit code.
-		ParentDeathSignal: int(unix.SIGKILL),
 		// Mounts that the node makes later must reach rslave binds.
 		RootPropagation: unix.MS_SLAVE | unix.MS_REC,
 		MaskPaths:       spec.Masked,

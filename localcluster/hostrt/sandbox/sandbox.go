@@ -27,7 +27,15 @@ const InitArg = "init"
 // Init is that first stage. It never returns.
 func Init() {
 	runtime.GOMAXPROCS(1)
+	// This thread is the one that becomes the container's process.
 	runtime.LockOSThread()
+	// The processes of a killed shim must not go on without a log or an exit
+	// code. Libcontainer's own setting is lost in its forks; one that is made
+	// here it keeps over a change of the user.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "binding the container to its shim:", err)
+		os.Exit(1)
+	}
 	libcontainer.Init()
 }
 
@@ -69,7 +77,7 @@ func Start(spec *shimapi.Spec, pidNS string, stdio IO) (*Container, error) {
 	config.Cgroups.Resources.SkipDevices = false
 	p := newProcess(&spec.Process, stdio)
 	p.lp.Init = true
-	if err := lc.Run(p.lp); err != nil {
+	if err := OnParent(func() error { return lc.Run(p.lp) }); err != nil {
 		return nil, startError(spec, errors.Join(err, lc.Destroy()))
 	}
 	if p.pid, err = p.lp.Pid(); err != nil {
@@ -84,7 +92,7 @@ func (c *Container) Init() *Process { return c.init }
 // Exec runs a further command in the container.
 func (c *Container) Exec(cmd *shimapi.Process, stdio IO) (*Process, error) {
 	p := newProcess(cmd, stdio)
-	if err := c.lc.Run(p.lp); err != nil {
+	if err := OnParent(func() error { return c.lc.Run(p.lp) }); err != nil {
 		return nil, startError(c.spec, err)
 	}
 	var err error
@@ -172,12 +180,17 @@ func startError(spec *shimapi.Spec, err error) error {
 	case at >= 0 && strings.Contains(text, "permission denied"):
 		e.Code = 126
 		e.Message = fmt.Sprintf("exec: %q: permission denied: make the file executable (chmod +x), and check the user that the container runs as", command)
+	case spec.Process.Cwd != "/" && (strings.Contains(text, "mkdir ") || strings.Contains(text, "chdir ")):
+		e.Message = fmt.Sprintf("working directory %q: %s: correct workingDir, or make the folder writable for the user that the container runs as", spec.Process.Cwd, last(text))
 	case at >= 0 && strings.Contains(text, "is a directory"):
 		e.Code = 126
 		e.Message = fmt.Sprintf("exec: %q: is a folder, not a command", command)
 	}
 	return e
 }
+
+// last is the cause at the end of a chain of errors.
+func last(text string) string { return strings.TrimSpace(text[strings.LastIndex(text, ":")+1:]) }
 
 func envOf(spec *shimapi.Spec, name string) string {
 	value := ""

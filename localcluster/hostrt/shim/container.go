@@ -26,8 +26,9 @@ type container struct {
 	tty *os.File
 	// state is guarded by the shim's lock.
 	state shimapi.State
-	// mounts names the container's mount namespace.
-	mounts string
+	// mounts holds the container's mount namespace, so that its number cannot
+	// come to name another's. It is nil with a PID namespace of its own.
+	mounts *os.File
 	// done is closed when the end is noted.
 	done chan struct{}
 }
@@ -97,8 +98,10 @@ func (c *container) run() error {
 	if err != nil {
 		c.shim.log.Warn("reading the container's start time", "container", c.spec.ID, "error", err)
 	}
-	if c.mounts, err = mountNamespace(pid); err != nil {
-		c.shim.log.Warn("reading the container's mount namespace", "container", c.spec.ID, "error", err)
+	if c.spec.PID != shimapi.PIDOwn {
+		if c.mounts, err = os.Open(mountNamespace(pid)); err != nil {
+			c.shim.log.Warn("holding the container's mount namespace", "container", c.spec.ID, "error", err)
+		}
 	}
 	c.change(func(s *shimapi.State) {
 		s.Phase, s.PID, s.PIDStart, s.StartedAt = shimapi.Running, pid, begun, time.Now().UnixNano()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mlstudio/studio/localcluster/hostrt/procs"
+	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
@@ -57,7 +58,7 @@ func (s *Shim) pidNamespace(spec *shimapi.Spec) (string, error) {
 		if s.pause == nil {
 			cmd := exec.Command("/proc/self/exe", PauseArg)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
-			if err := cmd.Start(); err != nil {
+			if err := sandbox.OnParent(cmd.Start); err != nil {
 				return "", fmt.Errorf("making the pod's PID namespace: %w", err)
 			}
 			s.pause = &pause{cmd}
@@ -67,15 +68,18 @@ func (s *Shim) pidNamespace(spec *shimapi.Spec) (string, error) {
 	return "", nil
 }
 
-func mountNamespace(pid int) (string, error) {
-	return os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
-}
+func mountNamespace(pid int) string { return fmt.Sprintf("/proc/%d/ns/mnt", pid) }
 
 // killRest kills what is left of a container that shares its PID namespace
 // with others, once its first process has ended: its processes are those in its
 // mount namespace. In a PID namespace of its own the kernel does so.
 func (c *container) killRest() {
-	if c.spec.PID == shimapi.PIDOwn || c.mounts == "" {
+	if c.mounts == nil {
+		return
+	}
+	defer c.mounts.Close()
+	own, err := c.mounts.Stat()
+	if err != nil {
 		return
 	}
 	// A process that forks while it is looked for is found the next time.
@@ -91,10 +95,10 @@ func (c *container) killRest() {
 				continue
 			}
 			start, err := procs.Start(pid)
-			if err != nil {
+			if err != nil || !procs.Alive(pid, start) {
 				continue
 			}
-			if ns, err := mountNamespace(pid); err != nil || ns != c.mounts {
+			if ns, err := os.Stat(mountNamespace(pid)); err != nil || !os.SameFile(ns, own) {
 				continue
 			}
 			if err := procs.Kill(pid, start); err != nil {
