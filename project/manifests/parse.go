@@ -102,7 +102,7 @@ func parse(file string, raw []byte, optional bool) (r read) {
 		found, worse := expand(object, src)
 		r.objects, r.wrong = append(r.objects, found...), append(r.wrong, worse...)
 	}
-	if some == 0 && !optional {
+	if some == 0 && !optional && len(r.wrong) == 0 {
 		r.wrong = append(r.wrong, problem.Problem{File: file, Message: "the file holds no object", Cure: "write a manifest with apiVersion, kind and metadata.name"})
 	}
 	r.foreign = optional && len(r.wrong) == 0 && len(r.objects) == 0 && alien == some
