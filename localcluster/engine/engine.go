@@ -145,9 +145,6 @@ func (e *engine) fail(phase string, start time.Time, err error) error {
 func (e *engine) controlPlane() *child {
 	return &child{
 		name: "control-plane", path: e.exe, args: []string{"control-plane", "--data-dir", e.dir.String()},
-		// A collector that runs twice as often saves a quarter of the memory and
-		// costs nothing that a laptop's load shows.
-		env:    []string{"GOGC=50"},
 		stderr: filepath.Join(e.dir.Logs(), "control-plane.err"), ready: phaseAPI,
 		launcher: e.launcher, hub: e.hub, log: e.log,
 	}
