@@ -60,7 +60,7 @@ func TestExecStreams(t *testing.T) {
 	if out != "terminal xterm\r\n" || err != nil {
 		t.Errorf("with a terminal: %q, %v", out, err)
 	}
-	if _, _, err = c.stream("", false, "no-such-command"); err == nil || !strings.Contains(err.Error(), "executable file not found") {
+	if _, _, err = c.stream("", false, "no-such-command"); err == nil || !strings.Contains(err.Error(), `"no-such-command": executable file not found`) {
 		t.Errorf("no such command: %v", err)
 	}
 }

@@ -31,7 +31,16 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "entering the test's namespaces:", err)
 			os.Exit(1)
 		}
-		os.Exit(m.Run())
+		code := m.Run()
+		// Here, as only its own namespace may remove all that a node has made.
+		left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*"))
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				fmt.Fprintln(os.Stderr, "cleaning up:", err)
+				code = 1
+			}
+		}
+		os.Exit(code)
 	}
 	code, err := outside()
 	if err != nil {
@@ -42,7 +51,8 @@ func TestMain(m *testing.M) {
 }
 
 func outside() (int, error) {
-	dir, err := os.MkdirTemp("", "hostrt")
+	// Not /tmp, which may be a tmpfs, where an overlay behaves differently.
+	dir, err := os.MkdirTemp("/var/tmp", "hostrt")
 	if err != nil {
 		return 1, err
 	}
@@ -67,8 +77,17 @@ func outside() (int, error) {
 	code := 0
 	for _, mode := range modes {
 		fmt.Printf("--- mode %s\n", mode)
+		tmp := filepath.Join(dir, mode)
+		if err := os.Mkdir(tmp, 0o755); err != nil {
+			return 1, err
+		}
+		if mode != "root" && os.Getuid() == 0 {
+			if err := os.Chown(tmp, plainUser, plainUser); err != nil {
+				return 1, err
+			}
+		}
 		cmd := exec.Command(self, innerArgs()...)
-		cmd.Env = append(os.Environ(), modeEnv+"="+mode, shimEnv+"="+shim, "HOME=/")
+		cmd.Env = append(os.Environ(), modeEnv+"="+mode, shimEnv+"="+shim, "HOME=/", "TMPDIR="+tmp)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
 		cmd.SysProcAttr = attributes(mode)
 		if err := cmd.Run(); err != nil {
@@ -126,22 +145,7 @@ func enter() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
-	// The node's own temporary folder, so that nothing is left outside.
-	shim := os.Getenv(shimEnv)
-	tmp, err := os.MkdirTemp("/var/tmp", "hostrt")
-	if err != nil {
-		return err
-	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	for from, to := range map[string]string{shim: "studio-shim"} {
-		if err := copyFile(from, filepath.Join(tmp, to)); err != nil {
-			return err
-		}
-	}
-	os.Setenv(shimEnv, filepath.Join(tmp, "studio-shim"))
-	return os.Setenv("TMPDIR", tmp)
+	return nil
 }
 
 func copyFile(from, to string) error {

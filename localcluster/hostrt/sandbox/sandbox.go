@@ -43,7 +43,6 @@ func Init() {
 type Container struct {
 	lc   *libcontainer.Container
 	init *Process
-	spec *shimapi.Spec
 }
 
 // Process is one started process of a container.
@@ -70,7 +69,7 @@ func Start(spec *shimapi.Spec, pidNS string, stdio IO) (*Container, error) {
 	}
 	lc, err := libcontainer.Create(filepath.Join(spec.Dir, "lc"), "c", config)
 	if err != nil {
-		return nil, startError(spec, err)
+		return nil, startError(&spec.Process, err)
 	}
 	// libcontainer wants device rules for a start and none for the creation
 	// where no device cgroup is there.
@@ -78,12 +77,12 @@ func Start(spec *shimapi.Spec, pidNS string, stdio IO) (*Container, error) {
 	p := newProcess(&spec.Process, stdio)
 	p.lp.Init = true
 	if err := OnParent(func() error { return lc.Run(p.lp) }); err != nil {
-		return nil, startError(spec, errors.Join(err, lc.Destroy()))
+		return nil, startError(&spec.Process, errors.Join(err, lc.Destroy()))
 	}
 	if p.pid, err = p.lp.Pid(); err != nil {
 		return nil, err
 	}
-	return &Container{lc: lc, init: p, spec: spec}, nil
+	return &Container{lc: lc, init: p}, nil
 }
 
 // Init returns the container's first process.
@@ -93,7 +92,7 @@ func (c *Container) Init() *Process { return c.init }
 func (c *Container) Exec(cmd *shimapi.Process, stdio IO) (*Process, error) {
 	p := newProcess(cmd, stdio)
 	if err := OnParent(func() error { return c.lc.Run(p.lp) }); err != nil {
-		return nil, startError(c.spec, err)
+		return nil, startError(cmd, err)
 	}
 	var err error
 	p.pid, err = p.lp.Pid()
@@ -162,26 +161,26 @@ func newProcess(cmd *shimapi.Process, stdio IO) *Process {
 
 // startError says why a command did not start, in words a user can act on.
 // libcontainer's errors cross a pipe as text, so text is all there is to look at.
-func startError(spec *shimapi.Spec, err error) error {
+func startError(cmd *shimapi.Process, err error) error {
 	text := err.Error()
 	command := ""
-	if len(spec.Process.Args) > 0 {
-		command = spec.Process.Args[0]
+	if len(cmd.Args) > 0 {
+		command = cmd.Args[0]
 	}
 	e := &shimapi.Error{Reason: "ContainerCannotRun", Code: 128, Message: text}
 	at := strings.Index(text, "exec: ")
 	switch {
 	case strings.Contains(text, "executable file not found in $PATH"):
 		e.Code = 127
-		e.Message = fmt.Sprintf("exec: %q: executable file not found in $PATH (%s): install it there or correct the command", command, envOf(spec, "PATH"))
+		e.Message = fmt.Sprintf("exec: %q: executable file not found in $PATH (%s): install it there or correct the command", command, envOf(cmd, "PATH"))
 	case at >= 0 && strings.Contains(text, "no such file or directory"):
 		e.Code = 127
 		e.Message = fmt.Sprintf("exec: %q: no such file in the container: correct the path, or mount what it lies in", command)
 	case at >= 0 && strings.Contains(text, "permission denied"):
 		e.Code = 126
 		e.Message = fmt.Sprintf("exec: %q: permission denied: make the file executable (chmod +x), and check the user that the container runs as", command)
-	case spec.Process.Cwd != "/" && (strings.Contains(text, "mkdir ") || strings.Contains(text, "chdir ")):
-		e.Message = fmt.Sprintf("working directory %q: %s: correct workingDir, or make the folder writable for the user that the container runs as", spec.Process.Cwd, last(text))
+	case cmd.Cwd != "/" && (strings.Contains(text, "mkdir ") || strings.Contains(text, "chdir ")):
+		e.Message = fmt.Sprintf("working directory %q: %s: correct workingDir, or make the folder writable for the user that the container runs as", cmd.Cwd, last(text))
 	case at >= 0 && strings.Contains(text, "is a directory"):
 		e.Code = 126
 		e.Message = fmt.Sprintf("exec: %q: is a folder, not a command", command)
@@ -192,9 +191,9 @@ func startError(spec *shimapi.Spec, err error) error {
 // last is the cause at the end of a chain of errors.
 func last(text string) string { return strings.TrimSpace(text[strings.LastIndex(text, ":")+1:]) }
 
-func envOf(spec *shimapi.Spec, name string) string {
+func envOf(cmd *shimapi.Process, name string) string {
 	value := ""
-	for _, kv := range spec.Process.Env {
+	for _, kv := range cmd.Env {
 		if v, ok := strings.CutPrefix(kv, name+"="); ok {
 			value = v
 		}
