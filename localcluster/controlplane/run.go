@@ -99,7 +99,7 @@ func serve(ctx context.Context, c Config, f files) error {
 	defer trim.Stop()
 
 	var parts sync.WaitGroup
-	errs := make(chan error, 2)
+	errs := make(chan error, 3)
 	if !c.Bare {
 		for _, run := range []func(context.Context, files) error{runControllerManager, runScheduler} {
 			parts.Go(func() {
@@ -126,7 +126,13 @@ func serve(ctx context.Context, c Config, f files) error {
 	<-controllersCtx.Done()
 	parts.Wait()
 	stopAPI()
-	errs <- <-apiEnd
+	select {
+	case err := <-apiEnd:
+		errs <- err
+	case <-time.After(drain):
+		// Somebody follows a log, which upstream would wait a minute for. What was
+		// acknowledged is in the store.
+	}
 	close(errs)
 	var all []error
 	for err := range errs {
@@ -134,6 +140,9 @@ func serve(ctx context.Context, c Config, f files) error {
 	}
 	return errors.Join(all...)
 }
+
+// drain is how long requests under way may take when the API server ends.
+const drain = 2 * time.Second
 
 // answering is the probe of an API server that answers its own components. Two
 // hooks that make default objects are left out: one of them sleeps a second

@@ -117,6 +117,9 @@ func configure(kc *kubeletconfig.KubeletConfiguration, c Config) {
 	// Few and long heartbeats: the node is this machine. Requests are local.
 	kc.NodeLeaseDurationSeconds = 240
 	kc.NodeStatusReportFrequency = seconds(300)
+	// Nothing is sent that often: it is how soon the kubelet looks again at a
+	// node that was not quite ready when it registered, 10 s by default.
+	kc.NodeStatusUpdateFrequency = seconds(1)
 	kc.KubeAPIQPS, kc.KubeAPIBurst = 500, 1000
 	kc.EventRecordQPS, kc.EventBurst = 500, 1000
 	kc.RegistryPullQPS = 0
