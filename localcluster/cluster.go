@@ -46,6 +46,8 @@ type Status struct {
 	Kubeconfig string            `json:"kubeconfig,omitempty"`
 	Processes  []Process         `json:"processes,omitempty"`
 	Phases     map[string]string `json:"phases,omitempty"`
+	// Warnings are sentences about what this machine cannot do, with the cure.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Process is one part of the engine.

@@ -227,6 +227,7 @@ func (d *Driver) Status(ctx context.Context) (localcluster.Status, error) {
 	}
 	s.Running, s.Version, s.Kubeconfig = state.Ready, state.Version, d.dir.Kubeconfig()
 	s.Processes = append([]localcluster.Process{{Name: "engine", PID: state.PID, State: "running", Since: state.StartedAt}}, append(state.Processes, s.Processes...)...)
+	s.Warnings = state.Warnings
 	s.Phases = map[string]string{}
 	for _, p := range state.Phases {
 		s.Phases[p.Phase] = string(p.State)

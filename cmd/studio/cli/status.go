@@ -118,6 +118,9 @@ func printStatus(w io.Writer, s statusReport, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, warning := range s.Warnings {
+		fmt.Fprintf(w, "\nwarning: %s\n", warning)
+	}
 	if len(s.Processes) > 0 {
 		fmt.Fprintln(w)
 		t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
