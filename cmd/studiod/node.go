@@ -42,8 +42,9 @@ func (p *part) node() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("finding this program: %w", err)
 			}
+			mapping := namespaces.Current()
 			c := node.Config{
-				Dir: d, HolderID: id, Programs: filepath.Dir(exe), Rootless: namespaces.Current() != namespaces.None,
+				Dir: d, HolderID: id, Programs: filepath.Dir(exe), Rootless: mapping != namespaces.None, OneID: mapping == namespaces.Single,
 				Notify: notifier, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 			}
 			if text, ok := os.LookupEnv(holder.EnvDrain); ok {

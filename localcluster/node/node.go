@@ -42,8 +42,10 @@ type Config struct {
 	Programs string
 	// Rootless: the node runs in a user namespace.
 	Rootless bool
-	Notify   *notify.Notifier
-	Log      *slog.Logger
+	// OneID: a single user id is mapped into that namespace.
+	OneID  bool
+	Notify *notify.Notifier
+	Log    *slog.Logger
 }
 
 // Run runs the node until ctx ends; pods go on.
@@ -52,13 +54,14 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	events, stopEvents, err := newRecorder(ctx, c.Dir.NodeKubeconfig())
+	own, err := client(c.Dir.NodeKubeconfig())
 	if err != nil {
 		return err
 	}
-	defer stopEvents()
+	events := newRecorder(ctx, own)
+	defer events.stop()
 	done := c.Notify.Phase("runtime")
-	runtime, err := newRuntime(c, net, events)
+	runtime, err := newRuntime(c, net, events.pod)
 	if done(err); err != nil {
 		return err
 	}
@@ -74,6 +77,9 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error {
 		return ended(ctx, "the volume provisioner", localpath.Run(ctx, volumes, c.Dir))
 	})
+	if c.OneID {
+		g.Go(func() error { return ended(ctx, "the watch for other users", warnOneID(ctx, own, events)) })
+	}
 	return g.Wait()
 }
 

@@ -119,7 +119,7 @@ func configure(kc *kubeletconfig.KubeletConfiguration, c Config) {
 	kc.NodeStatusReportFrequency = seconds(300)
 	// Nothing is sent that often: it is how soon the kubelet looks again at a
 	// node that was not quite ready when it registered, 10 s by default.
-	kc.NodeStatusUpdateFrequency = seconds(1)
+	kc.NodeStatusUpdateFrequency = seconds(3)
 	kc.KubeAPIQPS, kc.KubeAPIBurst = 500, 1000
 	kc.EventRecordQPS, kc.EventBurst = 500, 1000
 	kc.RegistryPullQPS = 0
