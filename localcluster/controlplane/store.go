@@ -63,7 +63,8 @@ func (s store) start(ctx context.Context, wg *sync.WaitGroup) error {
 		CompactMinRetain:      1000,
 		CompactBatchSize:      1000,
 		PollBatchSize:         500,
-		PollInterval:          time.Second,
+		// A fallback only: this process is the one writer and wakes kine's readers itself.
+		PollInterval: 10 * time.Second,
 	})
 	if err != nil {
 		return fmt.Errorf("starting the store: %w", err)
