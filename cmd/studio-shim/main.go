@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
@@ -14,6 +15,11 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 	"github.com/mlstudio/studio/version"
 )
+
+// libcontainer lets a thread enter the container's mount namespace for good.
+// It must never be the first thread: that one cannot end, and it is what the
+// process's own namespaces are read from.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	if len(os.Args) != 2 {

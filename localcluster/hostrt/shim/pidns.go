@@ -91,7 +91,7 @@ func (c *container) killRest() {
 		}
 		for _, dir := range all {
 			pid, err := strconv.Atoi(filepath.Base(dir))
-			if err != nil {
+			if err != nil || pid == os.Getpid() {
 				continue
 			}
 			start, err := procs.Start(pid)
