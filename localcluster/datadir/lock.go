@@ -44,7 +44,8 @@ func (d Dir) Lock() (release func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("locking the data directory: %w", err)
 	}
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = f.WriteAt([]byte(fmt.Sprintf("%d\n", os.Getpid())), 0)
 	}
 	if err != nil {

@@ -64,13 +64,11 @@ func (d Dir) LockControlPlane(ctx context.Context) error {
 	if err := flock(ctx, f); err != nil {
 		return fmt.Errorf("waiting for an earlier control plane to end: %w", err)
 	}
-	controlPlaneLock = f
-	return nil
+	// A descriptor of its own is never closed, nor collected with f: the kernel
+	// lets go of the lock when the process ends.
+	_, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	return err
 }
-
-// controlPlaneLock is never closed, nor collected: the kernel lets go of the
-// lock when the process ends.
-var controlPlaneLock *os.File
 
 // AwaitPort returns nil when a new control plane could listen on the port on
 // 127.0.0.1. Where an earlier one of this folder is dying it waits for its end;
