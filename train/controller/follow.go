@@ -41,7 +41,7 @@ func (r *reconciler) follow(ctx context.Context, tj *v1alpha1.TrainJob, js *jobs
 	}
 	if why := neverStarts(mine); why != "" {
 		setFailed(tj, v1alpha1.ReasonCannotStart, why)
-		return r.deleteJobSet(ctx, js)
+		return nil
 	}
 	return r.limitRetries(ctx, js, mine)
 }

@@ -97,7 +97,7 @@ func (r *reconciler) advance(ctx context.Context, tj *v1alpha1.TrainJob, js *job
 	left, limited := r.untilDeadline(tj)
 	if limited && left <= 0 {
 		setFailed(tj, v1alpha1.ReasonDeadlineExceeded, "TrainJob exceeded its active deadline")
-		return 0, r.deleteJobSet(ctx, js)
+		return 0, nil
 	}
 	if js == nil || suspended(tj) || suspendedSet(js) {
 		next, err := r.makeJobSet(ctx, tj, js)
@@ -135,7 +135,8 @@ func (r *reconciler) jobSet(ctx context.Context, tj *v1alpha1.TrainJob) (*jobset
 }
 
 // afterEnd removes what must not go on: the JobSet of a TrainJob that was given up
-// while its pods still were there.
+// while its pods still were there. Not before the end is written down: a JobSet
+// that is gone without it would be made anew.
 func (r *reconciler) afterEnd(ctx context.Context, tj *v1alpha1.TrainJob, js *jobsetv1alpha2.JobSet) error {
 	r.memory.forget(client.ObjectKeyFromObject(tj))
 	if c := meta.FindStatusCondition(tj.Status.Conditions, v1alpha1.ConditionFailed); c != nil &&
