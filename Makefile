@@ -53,6 +53,9 @@ verify: generate ## regenerate; fail when that changes a file
 e2e: build ## the user's journey, isolation, bad input and an unchanged host, as root and as a plain user
 	@hack/e2e 'Journey|Isolation|BadInput|Host'
 
+guide: build ## type every command of the user's guide, as root and as a plain user
+	@hack/e2e TestGuide ./docs/guide
+
 e2e-crash: build ## kill -9 each part of the engine at 20 random moments of a run
 	@hack/e2e 'Crash'
 
@@ -70,4 +73,4 @@ bench-kine: build ## a write that survives a power cut / one that survives a kil
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run test setup build generate clean lint race verify e2e e2e-crash bench-up bench-pod bench-idle bench-kine help
+.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash bench-up bench-pod bench-idle bench-kine help
