@@ -71,6 +71,18 @@ func TestIsolation(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a privileged pod among the node's processes does not find them either", func(t *testing.T) {
+		e := e.in(t)
+		yes := true
+		p := shell("privileged", fmt.Sprintf("for p in /proc/[0-9]*; do cat $p/root%s $p/cwd/%s $p/root%s/* 2>/dev/null; done; cat /proc/[0-9]*/comm", secret, filepath.Base(secret), e.dir.PKI()))
+		p.Spec.HostPID = true
+		p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: &yes}
+		out := e.output(p)
+		// That it sees the kubelet's process shows that there was something to look through.
+		if strings.Contains(out, "secret") || strings.Contains(out, "BEGIN") || !strings.Contains(out, "studiod\n") {
+			t.Errorf("it printed %q", out)
+		}
+	})
 	t.Run("a project's home outlives its pods and is not the user's", func(t *testing.T) {
 		e := e.in(t)
 		folder := tempFolder(t)

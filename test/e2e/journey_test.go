@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mlstudio/studio/localcluster"
 	"github.com/mlstudio/studio/test/proc"
@@ -112,6 +115,23 @@ func TestJourney(t *testing.T) {
 		e := e.in(t)
 		if r := e.studio("run", project); !strings.Contains(r.stdout, "accuracy: ") {
 			t.Error(r)
+		}
+	})
+
+	t.Run("a resize in place is refused with what to do", func(t *testing.T) {
+		e := e.in(t)
+		fixed := shell("fixed", "sleep 1000")
+		fixed.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}
+		e.start(fixed)
+		e.await("fixed", "running", running)
+		patch := []byte(`{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"20m"}}}]}}`)
+		pods := e.client().CoreV1().Pods("default")
+		_, err := pods.Patch(context.Background(), "fixed", types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "resize")
+		if err == nil || !strings.Contains(err.Error(), "delete the pod and create it") {
+			t.Errorf("the answer is %v", err)
+		}
+		if err := pods.Delete(context.Background(), "fixed", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
 		}
 	})
 
