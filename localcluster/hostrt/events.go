@@ -11,9 +11,9 @@ import (
 // The kubelet of 1.37 takes a STOPPED event as a hint to look at the pod, and a
 // pod worker may have looked just before it; then it looks again only after a
 // second. So the event is repeated until the kubelet has stopped the sandbox.
-// The first repetition comes when the pod worker has just taken in the event
+// The first repetitions come when the pod worker has just taken in the event
 // itself, the others in case it was slower.
-var repeats = []time.Duration{3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond, 310 * time.Millisecond}
+var repeats = []time.Duration{2 * time.Millisecond, 5 * time.Millisecond, 12 * time.Millisecond, 30 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond, 310 * time.Millisecond}
 
 // repeatRate is the limit for all pods together: the kubelet's queue holds 200
 // events, and what does not fit is dropped.
