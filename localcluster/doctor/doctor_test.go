@@ -47,8 +47,8 @@ func TestChecksOfFiles(t *testing.T) {
 	}{
 		"overlay":            {overlay, map[string]string{"/proc/filesystems": "nodev\tproc\nnodev\toverlay\n"}, OK, "", ""},
 		"no overlay":         {overlay, map[string]string{"/proc/filesystems": "nodev\tproc\n"}, Warning, "read-only", "sudo modprobe overlay"},
-		"cgroup v1":          {cgroups, nil, Info, "watchdog", "systemd.unified_cgroup_hierarchy"},
-		"cgroup delegated":   {cgroups, map[string]string{"/sys/fs/cgroup/cgroup.controllers": "cpu", "/proc/self/cgroup": "0::/u\n", "/sys/fs/cgroup/u/cgroup.controllers": "cpu io memory pids\n"}, OK, "", ""},
+		"cgroup v1":          {cgroups, nil, Info, "enforces no limits", "systemd.unified_cgroup_hierarchy"},
+		"cgroup delegated":   {cgroups, map[string]string{"/sys/fs/cgroup/cgroup.controllers": "cpu", "/proc/self/cgroup": "0::/u\n", "/sys/fs/cgroup/u/cgroup.controllers": "cpu io memory pids\n"}, Info, "enforces no limits yet", ""},
 		"cgroup without cpu": {cgroups, map[string]string{"/sys/fs/cgroup/cgroup.controllers": "cpu", "/proc/self/cgroup": "0::/u\n", "/sys/fs/cgroup/u/cgroup.controllers": "memory pids\n"}, Info, "cpu not delegated", "user@1000.service"},
 		"inotify":            {inotify, map[string]string{"/proc/sys/fs/inotify/max_user_watches": "65536\n", "/proc/sys/fs/inotify/max_user_instances": "128\n"}, OK, "", ""},
 		"little inotify":     {inotify, map[string]string{"/proc/sys/fs/inotify/max_user_watches": "8192\n", "/proc/sys/fs/inotify/max_user_instances": "128\n"}, Warning, "8192 watches", "fs.inotify.max_user_watches=524288"},

@@ -99,7 +99,7 @@ func ranges(m machine, less string) verdict {
 
 // cgroups tells whether limits can be enforced by the kernel.
 func cgroups(_ context.Context, m machine) verdict {
-	const less = "limits are kept by a watchdog instead"
+	const less = "this version enforces no limits; a later one can only where it is"
 	if m.text("/sys/fs/cgroup/cgroup.controllers") == "" {
 		return info("this system does not use cgroup v2: "+less, "boot with systemd.unified_cgroup_hierarchy=1")
 	}
@@ -120,7 +120,7 @@ func cgroups(_ context.Context, m machine) verdict {
 		return info(fmt.Sprintf("%s not delegated to you: %s", strings.Join(missing, ", "), less),
 			"sudo systemctl set-property user@"+strconv.Itoa(m.uid)+".service Delegate=\"cpu memory pids\"")
 	}
-	return ok("cgroup v2, delegated")
+	return info("cgroup v2, delegated; this version enforces no limits yet", "")
 }
 
 // What watching a project of some size takes.

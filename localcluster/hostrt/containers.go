@@ -60,6 +60,7 @@ func (s *Server) CreateContainer(_ context.Context, r *rt.CreateContainerRequest
 	}
 	s.once(p, "HostImage "+image, Event{Reason: "HostImage", Message: fmt.Sprintf("this machine stands in for image %s: its programs and libraries are used, and what is written outside volumes and the home folder goes with the pod", image)})
 	s.sayReadOnlyTrees(p)
+	s.warnAboutContainer(c)
 	s.mu.Lock()
 	s.containers[c.id] = c
 	s.mu.Unlock()

@@ -30,6 +30,25 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotHonouredIsSaid(t *testing.T) {
+	n := newNode(t)
+	n.pod().run("true").wait()
+	for _, reason := range []string{"LimitsNotEnforced", "SeccompNotApplied"} {
+		if said := n.said(reason); said != "" {
+			t.Errorf("a container that asked for nothing: %s", said)
+		}
+	}
+	n.pod().run("true", func(c *rt.ContainerConfig) {
+		c.Linux.Resources = &rt.LinuxContainerResources{MemoryLimitInBytes: 1 << 30}
+		c.Linux.SecurityContext.Seccomp = &rt.SecurityProfile{ProfileType: rt.SecurityProfile_RuntimeDefault}
+	}).wait()
+	for _, reason := range []string{"LimitsNotEnforced", "SeccompNotApplied"} {
+		if n.said(reason) == "" {
+			t.Errorf("no %s", reason)
+		}
+	}
+}
+
 func TestDevices(t *testing.T) {
 	n := newNode(t)
 	got := strings.Fields(n.must("ls /dev; echo x >/dev/null; head -c 4 /dev/urandom | wc -c"))

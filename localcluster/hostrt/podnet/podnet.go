@@ -53,6 +53,10 @@ func (n *Network) SetUp() error {
 		return fmt.Errorf("starting bridge %s: %w", n.Bridge, err)
 	}
 	n.index = link.Attrs().Index
+	// Loopback is the first link of every namespace.
+	if err := netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil {
+		return fmt.Errorf("starting the node's loopback: %w", err)
+	}
 	return forward()
 }
 
@@ -106,7 +110,6 @@ func (n *Network) Attach(sandbox string, pid int, ip netip.Addr) error {
 }
 
 func (n *Network) configure(h *netlink.Handle, ip netip.Addr) error {
-	// Loopback is the first link of every namespace.
 	if err := h.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil {
 		return err
 	}
