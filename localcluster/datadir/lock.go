@@ -21,8 +21,8 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("data directory %s is in use by another engine (process %s); run `studio stop` there, or set %s to another folder", e.Dir, e.PID, Env)
 }
 
-// dying is how long an engine that was killed may hold its lock.
-const dying = 500 * time.Millisecond
+// Dying is how long an engine that was killed may hold its lock.
+const Dying = 800 * time.Millisecond
 
 // Lock takes the folder for this process. The kernel gives the lock back when
 // the process ends, however it ends. A *LockedError names the owner.
@@ -31,7 +31,7 @@ func (d Dir) Lock() (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the data directory: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dying)
+	ctx, cancel := context.WithTimeout(context.Background(), Dying)
 	defer cancel()
 	if err := flock(ctx, f); errors.Is(err, context.DeadlineExceeded) {
 		owner, _ := os.ReadFile(d.lockFile())

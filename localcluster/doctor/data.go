@@ -126,8 +126,10 @@ func lock(ctx context.Context, m machine) verdict {
 		return broken(fmt.Sprintf("the lock of %s can not be opened: %v", m.dir, err), "set "+datadir.Env+" to a folder of your own")
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if !errors.Is(err, unix.EWOULDBLOCK) {
+	// An engine that was killed a moment ago lets go while this waits.
+	ctx, cancel := context.WithTimeout(ctx, datadir.Dying)
+	defer cancel()
+	if err := m.dir.WaitUnlocked(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		return ok("no engine runs")
 	}
 	owner, _ := io.ReadAll(io.LimitReader(f, 32))
