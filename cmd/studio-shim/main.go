@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
 	"github.com/mlstudio/studio/localcluster/hostrt/shim"
@@ -35,8 +34,6 @@ func main() {
 		fmt.Println(version.Version)
 		return
 	}
-	// Its heap is tiny; collecting early keeps a hundred shims small.
-	debug.SetGCPercent(20)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	var cfg shimapi.Config
 	err := json.Unmarshal([]byte(os.Args[1]), &cfg)
