@@ -30,8 +30,9 @@ const moments = 20
 // parts are what can die, as `studio status` names them; the shim and "all" are found by their program.
 var parts = []string{"studiod", "control-plane", "platform", "node", "holder", "shim", "all"}
 
-// trainingLines is how much each job prints, a line each 100 ms.
-const trainingLines = 25
+// trainingLines is how much each job prints, a line each 100 ms: longer than the
+// latest moment, so that there is always a shim to kill.
+const trainingLines = 35
 
 func TestCrash(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
