@@ -10,9 +10,8 @@ import (
 	"os"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mlstudio/studio/localcluster/engine/client"
+	"github.com/mlstudio/studio/localcluster/ownsocket"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
@@ -38,44 +37,8 @@ func (e *engine) listen(ctx context.Context) (stop func(), err error) {
 	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, _ *http.Request) { e.end(w, true) })
 	mux.HandleFunc("POST /v1/projects", e.postProject)
 	srv := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
-	go srv.Serve(ownOnly{l})
+	go srv.Serve(ownsocket.Only(l))
 	return func() { srv.Close() }, nil
-}
-
-// ownOnly accepts connections of this process's user, and of root.
-type ownOnly struct{ net.Listener }
-
-func (o ownOnly) Accept() (net.Conn, error) {
-	for {
-		c, err := o.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if uid, err := peerUID(c); err == nil && (uid == os.Getuid() || uid == 0) {
-			return c, nil
-		}
-		c.Close()
-	}
-}
-
-func peerUID(c net.Conn) (int, error) {
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return 0, errors.New("not a Unix socket")
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var cerr error
-	if err := raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
-	}
-	if cerr != nil {
-		return 0, cerr
-	}
-	return int(cred.Uid), nil
 }
 
 func (e *engine) getState(w http.ResponseWriter, _ *http.Request) {

@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mlstudio/studio/localcluster/holder/client"
 	"github.com/mlstudio/studio/localcluster/holder/namespaces"
+	"github.com/mlstudio/studio/localcluster/ownsocket"
 	"github.com/mlstudio/studio/version"
 )
 
@@ -55,7 +52,7 @@ func (h *holder) listen(ctx context.Context) error {
 	})
 	server := &http.Server{Handler: mux}
 	context.AfterFunc(ctx, func() { server.Close() })
-	go server.Serve(ownOnly{l})
+	go server.Serve(ownsocket.Only(l))
 	h.ended = ctx.Done()
 	return nil
 }
@@ -137,36 +134,4 @@ func (h *holder) drain(s client.Shutdown) {
 	if how := h.node.once(ctx, []string{EnvDrain + "=" + grace}); how != "exit code 0" {
 		h.config.Log.Error("ending the pods with grace failed; they are killed", "how", how)
 	}
-}
-
-// ownOnly accepts connections of this process's user alone.
-type ownOnly struct{ net.Listener }
-
-func (o ownOnly) Accept() (net.Conn, error) {
-	for {
-		c, err := o.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if uid, err := peerUID(c); err == nil && uid == uint32(os.Getuid()) {
-			return c, nil
-		}
-		c.Close()
-	}
-}
-
-func peerUID(c net.Conn) (uint32, error) {
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
-	}
-	if credErr != nil {
-		return 0, credErr
-	}
-	return cred.Uid, nil
 }
