@@ -21,7 +21,7 @@ import (
 
 // node is a running hostrt and a CRI client, as the kubelet is one.
 type node struct {
-	t    *testing.T
+	t    testing.TB
 	cfg  hostrt.Config
 	rt   rt.RuntimeServiceClient
 	im   rt.ImageServiceClient
@@ -33,7 +33,7 @@ type node struct {
 	n      int
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t testing.TB) *node {
 	t.Helper()
 	// Not t.TempDir: its names are long, and its removal fails on what is still in the trash.
 	dir, err := os.MkdirTemp("", "n")

@@ -61,7 +61,7 @@ func outside() (int, error) {
 		return 1, err
 	}
 	shim := filepath.Join(dir, "studio-shim")
-	build := exec.Command("go", "build", "-tags", "netgo osusergo", "-ldflags", "-s -w -extldflags -static", "-o", shim, "github.com/mlstudio/studio/cmd/studio-shim")
+	build := exec.Command("go", "build", "-tags", "netgo osusergo seccomp", "-ldflags", "-s -w -extldflags -static", "-o", shim, "github.com/mlstudio/studio/cmd/studio-shim")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("building the shim: %w\n%s", err, out)
 	}

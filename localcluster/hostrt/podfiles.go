@@ -112,7 +112,5 @@ func (s *Server) warnAboutContainer(c *container) {
 	if r := c.cfg.GetLinux().GetResources(); r.GetMemoryLimitInBytes() > 0 || r.GetCpuQuota() > 0 {
 		s.once(c.pod, "LimitsNotEnforced", Event{Warning: true, Reason: "LimitsNotEnforced", Message: fmt.Sprintf("the limits of container %s count for scheduling, but this node does not enforce them: a container may use more", name)})
 	}
-	if p := c.cfg.GetLinux().GetSecurityContext().GetSeccomp(); p != nil && p.GetProfileType() != rt.SecurityProfile_Unconfined {
-		s.once(c.pod, "SeccompNotApplied", Event{Warning: true, Reason: "SeccompNotApplied", Message: fmt.Sprintf("the seccomp profile of container %s is not applied on this node: its system calls are not filtered", name)})
-	}
+	s.warnAboutSecurity(c)
 }

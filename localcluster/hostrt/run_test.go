@@ -32,17 +32,19 @@ func TestRun(t *testing.T) {
 
 func TestWhatIsNotHonouredIsSaid(t *testing.T) {
 	n := newNode(t)
+	reasons := []string{"LimitsNotEnforced", "AppArmorNotApplied", "SELinuxNotApplied"}
 	n.pod().run("true").wait()
-	for _, reason := range []string{"LimitsNotEnforced", "SeccompNotApplied"} {
+	for _, reason := range reasons {
 		if said := n.said(reason); said != "" {
 			t.Errorf("a container that asked for nothing: %s", said)
 		}
 	}
 	n.pod().run("true", func(c *rt.ContainerConfig) {
 		c.Linux.Resources = &rt.LinuxContainerResources{MemoryLimitInBytes: 1 << 30}
-		c.Linux.SecurityContext.Seccomp = &rt.SecurityProfile{ProfileType: rt.SecurityProfile_RuntimeDefault}
+		c.Linux.SecurityContext.Apparmor = &rt.SecurityProfile{ProfileType: rt.SecurityProfile_RuntimeDefault}
+		c.Linux.SecurityContext.SelinuxOptions = &rt.SELinuxOption{Level: "s0:c1,c2"}
 	}).wait()
-	for _, reason := range []string{"LimitsNotEnforced", "SeccompNotApplied"} {
+	for _, reason := range reasons {
 		if n.said(reason) == "" {
 			t.Errorf("no %s", reason)
 		}

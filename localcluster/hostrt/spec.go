@@ -57,6 +57,9 @@ func (s *Server) newSpec(c *container) (*shimapi.Spec, error) {
 	for _, d := range c.cfg.GetDevices() {
 		spec.Devices = append(spec.Devices, shimapi.Device{Source: d.GetHostPath(), Target: d.GetContainerPath(), Access: d.GetPermissions()})
 	}
+	if spec.Seccomp, err = seccompOf(sec); err != nil {
+		return nil, err
+	}
 	spec.Mounts, err = s.newMounts(c, project)
 	return spec, err
 }

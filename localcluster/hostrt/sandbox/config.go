@@ -17,8 +17,13 @@ func newConfig(spec *shimapi.Spec, pidNS string) (*configs.Config, error) {
 	if spec.PID == shimapi.PIDOwn || pidNS != "" {
 		ns = append(ns, configs.Namespace{Type: configs.NEWPID, Path: pidNS})
 	}
+	filter, err := newSeccomp(spec)
+	if err != nil {
+		return nil, err
+	}
 	c := &configs.Config{
 		Rootfs:     spec.Root,
+		Seccomp:    filter,
 		Readonlyfs: spec.ReadOnlyRoot,
 		Namespaces: ns,
 		// Mounts that the node makes later must reach rslave binds.

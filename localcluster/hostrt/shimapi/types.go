@@ -84,6 +84,8 @@ type Spec struct {
 	Masked       []string `json:"masked,omitempty"`
 	ReadOnly     []string `json:"readOnly,omitempty"`
 	Process      Process  `json:"process"`
+	// Seccomp filters the system calls; nil does not.
+	Seccomp *Seccomp `json:"seccomp,omitempty"`
 	// LogPath is the file for standard output and error, in CRI's format.
 	LogPath   string  `json:"logPath,omitempty"`
 	TTY       bool    `json:"tty,omitempty"`
@@ -92,6 +94,14 @@ type Spec struct {
 	PID       PIDMode `json:"pid,omitempty"`
 	// PIDOf is the container whose PID namespace is joined with PIDTarget.
 	PIDOf string `json:"pidOf,omitempty"`
+}
+
+// Seccomp is a filter of system calls.
+type Seccomp struct {
+	// Name is for messages.
+	Name string `json:"name"`
+	// Profile is the filter in Docker's and the OCI's JSON; nil is the default one.
+	Profile []byte `json:"profile,omitempty"`
 }
 
 // PIDMode says whose processes a container sees.
