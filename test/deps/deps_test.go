@@ -88,7 +88,7 @@ func TestSmallProgramsStaySmall(t *testing.T) {
 	for folder, allowed := range map[string][]string{
 		"cmd/studio-agent": {module, "golang.org/x/sys"},
 		"cmd/studio-shim": {
-			module, "golang.org/x/sys", "github.com/opencontainers/runc",
+			module, "golang.org/x/sys", "github.com/opencontainers/runc", "github.com/moby/profiles/seccomp",
 			// What libcontainer brings along.
 			"github.com/checkpoint-restore/go-criu/v8", "github.com/containerd/console", "github.com/coreos/go-systemd/v22",
 			"github.com/cyphar/filepath-securejoin", "cyphar.com/go-pathrs", "github.com/godbus/dbus/v5", "github.com/moby/sys/capability",
