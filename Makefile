@@ -67,10 +67,12 @@ bench-pod: build ## a pod from create to Succeeded / creating and binding it wit
 	@hack/bench pod
 bench-idle: build ## memory and processor of the idle platform / a bare kube-apiserver
 	@hack/bench idle
+bench-run: build ## a script's first line by studio run / by python
+	@hack/bench run
 bench-kine: build ## a write that survives a power cut / one that survives a killed process
 	@hack/bench kine
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash bench-up bench-pod bench-idle bench-kine help
+.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash bench-up bench-pod bench-idle bench-run bench-kine help

@@ -83,7 +83,7 @@ func (s *Set) load(path string, stdin io.Reader, wrong *problem.List) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		*wrong = append(*wrong, problem.Problem{File: path, Message: "there is no such file or folder", Cure: near(path)})
+		*wrong = append(*wrong, problem.Problem{File: path, Message: "there is no such file or folder", Cure: problem.NearFile(path)})
 	case err != nil:
 		return fmt.Errorf("reading manifests: %w", err)
 	case !info.IsDir():
@@ -96,22 +96,6 @@ func (s *Set) load(path string, stdin io.Reader, wrong *problem.List) error {
 		return s.folder(path, wrong)
 	}
 	return nil
-}
-
-// near says what a mistyped path may have meant.
-func near(path string) string {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return ""
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if name := problem.Nearest(filepath.Base(path), names); name != "" {
-		return fmt.Sprintf("did you mean %s?", filepath.Join(filepath.Dir(path), name))
-	}
-	return ""
 }
 
 // folder reads a kustomization, or the manifests that lie directly in a folder.
@@ -155,6 +139,15 @@ func (s *Set) folder(dir string, wrong *problem.List) error {
 func (s *Set) add(r read, wrong *problem.List) {
 	s.Objects = append(s.Objects, r.objects...)
 	*wrong = append(*wrong, r.wrong...)
+}
+
+// Of is a set of objects that no file holds. What is wrong with one is said of from.
+func Of(from string, objects ...*unstructured.Unstructured) *Set {
+	set := new(Set)
+	for _, u := range objects {
+		set.Objects = append(set.Objects, Object{Unstructured: u, source: source{file: from}})
+	}
+	return set
 }
 
 // refuseTwins finds one object written twice: the second would undo the first.

@@ -1,5 +1,27 @@
 package problem
 
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// NearFile says which file beside a mistyped path may have been meant; "" when none is close.
+func NearFile(path string) string {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if name := Nearest(filepath.Base(path), names); name != "" {
+		return fmt.Sprintf("did you mean %s?", filepath.Join(filepath.Dir(path), name))
+	}
+	return ""
+}
+
 // Nearest returns the candidate that a person most likely meant, or "" when none
 // is close: at most a third of its letters differ.
 func Nearest(word string, candidates []string) string {

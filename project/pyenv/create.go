@@ -150,11 +150,28 @@ func makeVenv(ctx context.Context, base *facts, prefix string) error {
 	return nil
 }
 
-// install runs pip. Its own words come first in the error: it knows why.
+// install has pip install the requirements.
 func install(ctx context.Context, python, requirements string, missing []string, say Say) error {
 	say("installing " + strings.Join(missing, ", "))
-	cmd := exec.CommandContext(ctx, python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-		"--progress-bar", "off", "--retries", "2", "-r", requirements)
+	err := pip(ctx, python, []string{"-r", requirements}, say)
+	var failed *pipError
+	if errors.As(err, &failed) {
+		return fmt.Errorf("%w\ninstalling %s into .venv: pip could not; it wanted %s: mend the file or the network and run again",
+			err, requirements, strings.Join(missing, ", "))
+	}
+	return err
+}
+
+// pipError is what pip said when it failed. Its own words come first in every
+// error: it knows why.
+type pipError struct{ words []string }
+
+func (e *pipError) Error() string { return strings.Join(errorsOf(e.words), "\n") }
+
+// pip installs and passes on what shows that it moves.
+func pip(ctx context.Context, python string, what []string, say Say) error {
+	cmd := exec.CommandContext(ctx, python, append([]string{"-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+		"--progress-bar", "off", "--retries", "2"}, what...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("running pip: %w", err)
@@ -175,8 +192,7 @@ func install(ctx context.Context, python, requirements string, missing []string,
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("%s\ninstalling %s into .venv: pip could not; it wanted %s: mend the file or the network and run again",
-			strings.Join(errorsOf(words), "\n"), requirements, strings.Join(missing, ", "))
+		return &pipError{words: words}
 	}
 	return nil
 }

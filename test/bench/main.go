@@ -18,7 +18,7 @@ import (
 
 // benches are what can be measured, by name.
 var benches = map[string]func(context.Context, *bench) error{
-	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine,
+	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine, "run": benchRun,
 }
 
 func main() {

@@ -20,8 +20,9 @@ type row struct {
 	N      int     `json:"n"`
 }
 
-// limit is what a figure may be at most; 0 is no limit.
-type limit struct{ studio, ratio float64 }
+// limit is what a figure may be at most: as such, as a ratio, or more than the
+// peer's; 0 is no limit.
+type limit struct{ studio, ratio, more float64 }
 
 // bench is one run: where it prints and what it found too slow.
 type bench struct {
@@ -46,6 +47,7 @@ func (b *bench) report(r row, l limit) error {
 	}
 	b.check(r.Bench+": "+r.Unit, r.Studio, l.studio)
 	b.check(r.Bench+": ratio", r.Ratio, l.ratio)
+	b.check(r.Bench+": "+r.Unit+" more than the peer", round(r.Studio-r.Peer), l.more)
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/mlstudio/studio/platform/runnable"
 	"github.com/mlstudio/studio/project"
 	"github.com/mlstudio/studio/project/apply"
+	"github.com/mlstudio/studio/project/entry"
 	"github.com/mlstudio/studio/project/follow"
 	"github.com/mlstudio/studio/project/manifests"
 	"github.com/mlstudio/studio/project/pyenv"
@@ -28,6 +29,7 @@ type runFlags struct {
 	follow    bool
 	dryRun    bool
 	namespace string
+	code      codeFlags
 	apply.Options
 }
 
@@ -37,19 +39,33 @@ const detached = 130
 func (a *app) run() *cobra.Command {
 	f := &runFlags{}
 	cmd := &cobra.Command{
-		Use:   "run [FILE | FOLDER | -]...",
-		Short: "Apply manifests or a project and follow the run to its end",
-		Long: "Applies manifests by server-side apply, follows every run in them to its end with the output of all its pods,\n" +
-			"and ends with the job's exit code. A folder with studio.yaml is a project: its manifests run in its Python\n" +
-			"environment, with its folder as working directory. Kustomizations, lists and several documents in a file work.\n\n" +
-			"Everything is checked against the server first; nothing is applied when something is wrong. A run of the same\n" +
-			"name that has ended is made again; one under way with the same content is joined. Ctrl-C leaves it running.",
-		Example: "  studio run examples/digits\n  studio run job.yaml --follow=false\n  kustomize build . | studio run -\n" +
-			"  studio run examples/digits --dry-run -o yaml",
+		Use:   "run [FILE | FOLDER | -]... [-- ARGUMENT...]",
+		Short: "Run a script, a notebook, a function, manifests or a project, and follow it to its end",
+		Long: "A script, a notebook or a function (FILE.py:NAME) becomes a Job, or a TrainJob with --as train, that runs in the\n" +
+			"project's Python environment with the project's folder as working directory. The code is looked at first: its\n" +
+			"syntax, its imports, a function's parameters. --dry-run -o yaml prints the object, which needs nothing of Studio.\n\n" +
+			"Manifests are applied by server-side apply. A folder with studio.yaml is a project: its manifests run.\n" +
+			"Kustomizations, lists and several documents in a file work.\n\n" +
+			"Everything is checked against the server first; nothing is applied when something is wrong. Every run in it is\n" +
+			"followed to its end with the output of all its pods, and the command ends with the run's exit code. A run of the\n" +
+			"same name that has ended is made again; one under way with the same content is joined. Ctrl-C leaves it running.",
+		Example: "  studio run train.py -- --epochs 3\n  studio run train.py --param epochs=3 --memory 4Gi --volume digits-model:/model\n" +
+			"  studio run explore.ipynb --param rows=100\n  studio run lib/features.py:build --param 'days=30'\n" +
+			"  studio run examples/digits\n  studio run job.yaml --follow=false\n  kustomize build . | studio run -\n" +
+			"  studio run train.py --as train --nodes 2 --dry-run -o yaml",
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runProject(cmd.Context(), args, f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			args, rest := cut(args, cmd.ArgsLenAtDash())
+			if len(args) > 0 && slices.ContainsFunc(args, entry.Is) {
+				return a.runCode(cmd.Context(), args, rest, f)
+			}
+			if err := f.code.refuse(cmd.Flags(), rest); err != nil {
+				return err
+			}
+			return a.runManifests(cmd.Context(), args, f)
+		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.follow, "follow", "f", true, "follow to the end; with =false, return when everything is applied")
@@ -58,11 +74,27 @@ func (a *app) run() *cobra.Command {
 	flags.BoolVar(&f.Replace, "replace", false, "end a run of the same name that is under way and make it again")
 	flags.BoolVar(&f.Force, "force-conflicts", false, "take over fields that another program set")
 	_ = cmd.RegisterFlagCompletionFunc("namespace", a.completeNamespaces)
+	f.code.add(cmd)
 	a.outputFlag(cmd, "json", "yaml")
 	return cmd
 }
 
-func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error {
+// cut parts the arguments at the two dashes; without them at is -1.
+func cut(args []string, at int) (before, after []string) {
+	if at < 0 {
+		return args, nil
+	}
+	return args[:at], args[at:]
+}
+
+// work is what a command line asks to run.
+type work struct {
+	project *project.Project // nil for manifests that belong to no folder of their own
+	set     *manifests.Set
+	env     *pyenv.Environment // nil where it has not been looked for yet
+}
+
+func (a *app) runManifests(ctx context.Context, args []string, f *runFlags) error {
 	sel, err := choose(args)
 	if err != nil {
 		return err
@@ -74,19 +106,24 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 	for _, path := range set.Skipped {
 		a.note("skipped %s: it is no Kubernetes manifest", path)
 	}
+	return a.carryOut(ctx, work{project: sel.project, set: set}, f)
+}
+
+// carryOut checks, applies and follows.
+func (a *app) carryOut(ctx context.Context, w work, f *runFlags) error {
 	s, err := a.session(ctx, f.namespace)
 	if err != nil {
 		return err
 	}
-	inProject := sel.project != nil && slices.ContainsFunc(set.Objects, func(o manifests.Object) bool { return makesPods(o.Unstructured) })
+	inProject := w.project != nil && slices.ContainsFunc(w.set.Objects, func(o manifests.Object) bool { return makesPods(o.Unstructured) })
 	if inProject {
-		if err := annotate(set.Objects, projects.NewID(sel.project.Name, sel.project.Dir)); err != nil {
+		if err := annotate(w.set.Objects, projects.NewID(w.project.Name, w.project.Dir)); err != nil {
 			return err
 		}
 	}
 	var steps []apply.Step
 	err = s.steady(ctx, func() (err error) {
-		steps, err = s.client.Plan(ctx, set, f.Options)
+		steps, err = s.client.Plan(ctx, w.set, f.Options)
 		return err
 	})
 	var running *apply.Running
@@ -96,9 +133,9 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 	case err != nil:
 		return err
 	case f.dryRun:
-		return printObjects(a.Out, a.output, set.Objects)
+		return printObjects(a.Out, a.output, w.set.Objects)
 	case inProject:
-		if err := s.openProject(ctx, sel.project); err != nil {
+		if err := s.openProject(ctx, w); err != nil {
 			return err
 		}
 	}
@@ -112,13 +149,15 @@ func (a *app) runProject(ctx context.Context, args []string, f *runFlags) error 
 	return s.followAll(ctx, targets)
 }
 
-// openProject finds or makes the project's environment and opens both to its pods.
-func (s *session) openProject(ctx context.Context, p *project.Project) error {
-	env, err := s.environment(ctx, p)
-	if err != nil {
-		return err
+// openProject opens the project and its environment, which is found or made, to its pods.
+func (s *session) openProject(ctx context.Context, w work) error {
+	if w.env == nil {
+		var err error
+		if w.env, err = s.environment(ctx, w.project); err != nil {
+			return err
+		}
 	}
-	if err := s.steady(ctx, func() error { return s.engine.RegisterProject(ctx, pyenv.Register(p, env)) }); err != nil {
+	if err := s.steady(ctx, func() error { return s.engine.RegisterProject(ctx, pyenv.Register(w.project, w.env)) }); err != nil {
 		return fmt.Errorf("opening the project to its pods: %w", err)
 	}
 	return nil
