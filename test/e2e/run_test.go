@@ -1,0 +1,119 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Code runs as a person types it: scripts, functions and notebooks of a folder.
+func TestJourneyOfCode(t *testing.T) {
+	e := newEngine(t)
+	dir := filepath.Join(tempFolder(t), "work")
+	write := func(name, content string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	script := write("steps/show.py", "import os, sys\nprint('args', sys.argv[1:], 'in', os.getcwd(), os.environ.get('COLOUR'))\nopen('made-by-show', 'w').write('x')\nsys.exit(int(os.environ.get('CODE', '0')))\n")
+	write("studio.yaml", "apiVersion: studio.mlstudio.dev/v1alpha1\nkind: Project\nname: work\nmanifests: []\n")
+	e.up()
+
+	t.Run("a script", func(t *testing.T) {
+		e := e.in(t)
+		r := e.studio("run", script, "--param", "epochs=3", "--env", "COLOUR=red", "--", "x y")
+		if want := "args ['--epochs=3', 'x y'] in " + dir + " red\n"; !strings.Contains(r.stdout, want) {
+			t.Errorf("want %q in %s", want, r)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "made-by-show")); err != nil {
+			t.Errorf("what the script wrote is not in the project: %v", err)
+		}
+	})
+	t.Run("its exit code is the command's", func(t *testing.T) {
+		e := e.in(t)
+		if r := e.try("run", script, "--env", "CODE=7"); r.code != 7 || !strings.Contains(r.stdout, "exited with code 7") {
+			t.Error(r)
+		}
+	})
+	t.Run("two at once", func(t *testing.T) {
+		e := e.in(t)
+		ends := make(chan result, 2)
+		for range 2 {
+			go func() { ends <- e.try("run", script, "-o", "json") }()
+		}
+		names := map[string]bool{}
+		for range 2 {
+			r := <-ends
+			var runs []struct{ Name, Outcome string }
+			if err := json.Unmarshal([]byte(r.stdout), &runs); err != nil || len(runs) != 1 || runs[0].Outcome != "Succeeded" {
+				t.Fatalf("%v: %s", err, r)
+			}
+			names[runs[0].Name] = true
+		}
+		if len(names) != 2 {
+			t.Errorf("both runs have one name: %v", names)
+		}
+	})
+	t.Run("a function", func(t *testing.T) {
+		e := e.in(t)
+		file := write("lib/f.py", "from g import more\ndef build(days, name='x'):\n    return {'built': days + more, 'name': name}\n")
+		write("lib/g.py", "more = 12\n")
+		if r := e.studio("run", file+":build", "-p", "days=30"); !strings.Contains(r.stdout, "{'built': 42, 'name': 'x'}") {
+			t.Error(r)
+		}
+		if r := e.try("run", file+":biuld"); r.code != 1 || !strings.Contains(r.stderr, "has no function biuld") {
+			t.Error(r)
+		}
+	})
+	t.Run("a notebook", func(t *testing.T) {
+		e := e.in(t)
+		notebook := write("explore.ipynb", `{"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "of-another-machine", "display_name": "x", "language": "python"}}, "cells": [
+			{"id": "a", "cell_type": "code", "execution_count": null, "outputs": [], "metadata": {"tags": ["parameters"]}, "source": "rows = 5"},
+			{"id": "b", "cell_type": "code", "execution_count": null, "outputs": [], "metadata": {}, "source": "print('doubled', rows * 2)"}]}`)
+		before, err := os.ReadFile(notebook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.studio("run", notebook, "-p", "rows=21")
+		if !strings.Contains(r.stdout, "doubled 42") {
+			t.Error(r)
+		}
+		copies, err := filepath.Glob(filepath.Join(dir, "executed", "explore-*.ipynb"))
+		if err != nil || len(copies) != 1 {
+			t.Fatalf("executed copies: %v, %v", copies, err)
+		}
+		if raw, err := os.ReadFile(copies[0]); err != nil || !strings.Contains(string(raw), `doubled 42`) {
+			t.Errorf("the copy lacks the output: %v", err)
+		}
+		if after, err := os.ReadFile(notebook); err != nil || string(after) != string(before) {
+			t.Errorf("the source was changed: %v", err)
+		}
+		if r := e.try("run", notebook, "-p", "row=1"); r.code != 1 || !strings.Contains(r.stderr, "did you mean rows?") {
+			t.Error(r)
+		}
+	})
+	t.Run("as a TrainJob", func(t *testing.T) {
+		e := e.in(t)
+		if r := e.studio("run", script, "--as", "train"); !strings.Contains(r.stdout, "TrainJob show-") || !strings.Contains(r.stdout, "args []") {
+			t.Error(r)
+		}
+	})
+	t.Run("the printed object runs by itself", func(t *testing.T) {
+		e := e.in(t)
+		r := e.studio("run", script, "--name", "printed", "--env", "COLOUR=blue", "--dry-run", "-o", "yaml")
+		manifest := write("printed.yaml", r.stdout)
+		if r := e.studio("run", manifest); !strings.Contains(r.stdout, "blue") {
+			t.Error(r)
+		}
+	})
+}
