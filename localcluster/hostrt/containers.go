@@ -48,6 +48,9 @@ func (s *Server) CreateContainer(_ context.Context, r *rt.CreateContainerRequest
 	}
 	rec := containerRecord{ID: newID(), Config: raw, CreatedAt: time.Now().UnixNano()}
 	c := newContainer(p, rec, cfg)
+	if c.user, err = s.resolveUser(c); err != nil {
+		return nil, err
+	}
 	// What cannot be honoured is refused now: the message then names the field.
 	if _, err := s.newSpec(c); err != nil {
 		return nil, err
@@ -55,6 +58,7 @@ func (s *Server) CreateContainer(_ context.Context, r *rt.CreateContainerRequest
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return nil, err
 	}
+	rec.User = c.user
 	if err := writeRecord(c.dir, containerFile, rec); err != nil {
 		return nil, err
 	}

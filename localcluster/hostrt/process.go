@@ -1,11 +1,8 @@
 package hostrt
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -91,82 +88,21 @@ func (s *Server) capabilitiesOf(sec *rt.LinuxContainerSecurityContext) []string 
 	})
 }
 
-// idRange is one line of a user namespace's map, as seen inside.
-type idRange struct{ first, count uint64 }
-
-// idMap says which user and group numbers exist here.
-type idMap struct{ users, groups []idRange }
-
-func readIDMap() (m idMap, err error) {
-	if m.users, err = readRanges("/proc/self/uid_map"); err != nil {
-		return m, err
-	}
-	m.groups, err = readRanges("/proc/self/gid_map")
-	return m, err
-}
-
-func readRanges(path string) ([]idRange, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the mapped users: %w", err)
-	}
-	defer f.Close()
-	var all []idRange
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		var r idRange
-		var outside uint64
-		if _, err := fmt.Sscan(sc.Text(), &r.first, &outside, &r.count); err != nil {
-			return nil, fmt.Errorf("reading the mapped users: %w", err)
-		}
-		all = append(all, r)
-	}
-	return all, nil
-}
-
-func mapped(ranges []idRange, id uint64) bool {
-	return slices.ContainsFunc(ranges, func(r idRange) bool { return id >= r.first && id-r.first < r.count })
-}
-
-// cureUnmapped is what to do about a user that does not exist here.
-const cureUnmapped = "this node runs without root and has a range of users only with newuidmap: install the package uidmap, see that /etc/subuid and /etc/subgid name you, then `studio down` and `studio up`"
-
 // newProcess is as whom and with what a container's commands run.
 func (s *Server) newProcess(c *container, project *projects.Project) (*shimapi.Process, error) {
+	who := c.user
+	if who == nil { // a former version has made the container
+		var err error
+		if who, err = s.resolveUser(c); err != nil {
+			return nil, err
+		}
+	}
 	sec := c.cfg.GetLinux().GetSecurityContext()
-	p := &shimapi.Process{NoNewPrivileges: sec.GetNoNewPrivs(), Capabilities: s.capabilitiesOf(sec)}
-	passwd, err := readPasswd()
-	if err != nil {
-		return nil, err
+	p := &shimapi.Process{
+		UID: who.UID, GID: who.GID, Groups: who.Groups,
+		NoNewPrivileges: sec.GetNoNewPrivs(), Capabilities: s.capabilitiesOf(sec),
+		Env: newEnv(c, project, s.homeOf(c, who.UID)), Cwd: c.cfg.GetWorkingDir(),
 	}
-	switch {
-	case sec.GetRunAsUser() != nil:
-		p.UID = uint32(sec.GetRunAsUser().GetValue())
-		p.GID = passwd.group(p.UID)
-	case sec.GetRunAsUsername() != "":
-		u, ok := passwd.byName[sec.GetRunAsUsername()]
-		if !ok {
-			return nil, fmt.Errorf("the container is to run as user %q, whom this machine does not know: set runAsUser to a number", sec.GetRunAsUsername())
-		}
-		p.UID, p.GID = u.uid, u.gid
-	}
-	if g := sec.GetRunAsGroup(); g != nil {
-		p.GID = uint32(g.GetValue())
-	}
-	if !mapped(s.ids.users, uint64(p.UID)) {
-		return nil, fmt.Errorf("the container is to run as user %d, who does not exist on this node: %s", p.UID, cureUnmapped)
-	}
-	if !mapped(s.ids.groups, uint64(p.GID)) {
-		return nil, fmt.Errorf("the container is to run as group %d, which does not exist on this node: %s", p.GID, cureUnmapped)
-	}
-	for _, g := range sec.GetSupplementalGroups() {
-		if !mapped(s.ids.groups, uint64(g)) {
-			s.once(c.pod, fmt.Sprintf("UnmappedGroup %d", g), Event{Warning: true, Reason: "UnmappedGroup", Message: fmt.Sprintf("group %d does not exist on this node and is left out: %s", g, cureUnmapped)})
-			continue
-		}
-		p.Groups = append(p.Groups, uint32(g))
-	}
-	p.Env = newEnv(c, project, s.homeOf(c, p.UID))
-	p.Cwd = c.cfg.GetWorkingDir()
 	if p.Cwd == "" {
 		p.Cwd = "/"
 		if project != nil {
@@ -174,39 +110,4 @@ func (s *Server) newProcess(c *container, project *projects.Project) (*shimapi.P
 		}
 	}
 	return p, nil
-}
-
-type passwdEntry struct{ uid, gid uint32 }
-
-// passwdFile is the machine's list of users, which is the image's.
-type passwdFile struct {
-	byName map[string]passwdEntry
-	byID   map[uint32]passwdEntry
-}
-
-func (p passwdFile) group(uid uint32) uint32 { return p.byID[uid].gid }
-
-func readPasswd() (passwdFile, error) {
-	out := passwdFile{byName: map[string]passwdEntry{}, byID: map[uint32]passwdEntry{}}
-	raw, err := os.ReadFile("/etc/passwd")
-	if err != nil && !os.IsNotExist(err) {
-		return out, fmt.Errorf("reading the machine's users: %w", err)
-	}
-	for line := range strings.SplitSeq(string(raw), "\n") {
-		f := strings.Split(line, ":")
-		if len(f) < 4 {
-			continue
-		}
-		uid, err1 := strconv.ParseUint(f[2], 10, 32)
-		gid, err2 := strconv.ParseUint(f[3], 10, 32)
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		e := passwdEntry{uint32(uid), uint32(gid)}
-		out.byName[f[0]] = e
-		if _, ok := out.byID[e.uid]; !ok {
-			out.byID[e.uid] = e
-		}
-	}
-	return out, nil
 }

@@ -40,6 +40,7 @@ type containerRecord struct {
 	ID        string `json:"id"`
 	Config    []byte `json:"config"`
 	CreatedAt int64  `json:"createdAt"`
+	User      *user  `json:"user,omitempty"`
 }
 
 // pod is a sandbox. Its fields but the first four are guarded by the server's lock.
@@ -57,13 +58,15 @@ type pod struct {
 	lost chan struct{}
 }
 
-// container is a container. Its fields but the first five are guarded by the server's lock.
+// container is a container. Its fields but the first six are guarded by the server's lock.
 type container struct {
 	id      string
 	pod     *pod
 	dir     string
 	cfg     *rt.ContainerConfig
 	created int64
+	// user is set when the container is created.
+	user *user
 
 	starting bool
 	removing bool
@@ -85,7 +88,7 @@ func (s *Server) newPod(rec podRecord, cfg *rt.PodSandboxConfig) *pod {
 
 func newContainer(p *pod, rec containerRecord, cfg *rt.ContainerConfig) *container {
 	return &container{
-		id: rec.ID, pod: p, dir: filepath.Join(p.dir, containersDir, rec.ID), cfg: cfg, created: rec.CreatedAt,
+		id: rec.ID, pod: p, dir: filepath.Join(p.dir, containersDir, rec.ID), cfg: cfg, created: rec.CreatedAt, user: rec.User,
 		state: shimapi.State{ID: rec.ID}, ended: make(chan struct{}),
 	}
 }

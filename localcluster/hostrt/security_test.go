@@ -2,11 +2,15 @@ package hostrt_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -94,5 +98,51 @@ func BenchmarkSeccomp(b *testing.B) {
 				b.StartTimer()
 			}
 		})
+	}
+}
+
+func TestGroups(t *testing.T) {
+	n := newNode(t)
+	groups := filepath.Join(n.dir(), "group")
+	if err := os.WriteFile(groups, []byte("root:x:0:\nown:x:50000:root\nnot-here:x:4000000:root\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(groups, "/etc/group", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Unmount("/etc/group", 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	for policy, want := range map[rt.SupplementalGroupsPolicy][]int64{
+		rt.SupplementalGroupsPolicy_Merge:  {0, 50000, 60000},
+		rt.SupplementalGroupsPolicy_Strict: {0, 60000},
+	} {
+		if mode() == "root" && policy == rt.SupplementalGroupsPolicy_Merge {
+			want = []int64{0, 50000, 4000000, 60000}
+		}
+		printed := strings.Trim(fmt.Sprint(slices.Sorted(slices.Values(want))), "[]") + "\n"
+		if mode() == "rootless" {
+			want, printed = nil, "" // the kernel forbids to set groups, what was there stays
+		}
+		c := n.pod().run("id -G", secured(func(sec *rt.LinuxContainerSecurityContext) {
+			sec.SupplementalGroups, sec.SupplementalGroupsPolicy = []int64{60000}, policy
+		}))
+		st := c.wait()
+		if got := c.output("stdout"); printed != "" && got != printed {
+			t.Errorf("%v: groups %q, want %q", policy, got, printed)
+		}
+		if u := st.GetUser().GetLinux(); u.GetUid() != 0 || u.GetGid() != 0 || !slices.Equal(u.GetSupplementalGroups(), want) {
+			t.Errorf("%v: said to run as %v", policy, u)
+		}
+		n.stop()
+		n.start()
+		if after := c.status().GetUser(); !proto.Equal(after, st.GetUser()) {
+			t.Errorf("%v: after a restart said to run as %v", policy, after)
+		}
+	}
+	if said := n.said("UnmappedGroup"); (mode() == "rootless") != strings.Contains(said, "group 60000 does not exist on this node") {
+		t.Errorf("said %q", said)
 	}
 }

@@ -67,7 +67,7 @@ func (c *container) status() *rt.ContainerStatus {
 		Reason: c.state.Reason, Message: c.state.Message,
 		Image: c.cfg.GetImage(), ImageRef: imageID(c.cfg.GetImage().GetImage()), ImageId: imageID(c.cfg.GetImage().GetImage()),
 		Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations(), Mounts: c.cfg.GetMounts(), LogPath: c.logPath(),
-		StopSignal: c.cfg.GetStopSignal(),
+		StopSignal: c.cfg.GetStopSignal(), User: c.user.status(),
 	}
 }
 
