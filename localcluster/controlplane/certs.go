@@ -67,7 +67,7 @@ func issue(f files) error {
 		{f.controllerKubeconfig(), host, "system:kube-controller-manager", pki.Request{CommonName: "system:kube-controller-manager", Organizations: []string{"system:masters"}}},
 		{f.dir.NodeKubeconfig(), inside, "system:node:" + network.NodeName, pki.Request{CommonName: "system:node:" + network.NodeName, Organizations: []string{"system:nodes"}}},
 		{filepath.Join(f.dir.PKI(), "platform.kubeconfig"), host, "studio-platform", pki.Request{CommonName: "studio-platform", Organizations: []string{"system:masters"}}},
-		{filepath.Join(f.dir.Node(), "provisioner.kubeconfig"), inside, "studio-node", pki.Request{CommonName: "studio-node", Organizations: []string{"studio:node-services"}}},
+		{filepath.Join(f.dir.Node(), "services.kubeconfig"), inside, "studio-node", pki.Request{CommonName: "studio-node", Organizations: []string{"studio:node-services"}}},
 	} {
 		leaf, err := ca.Issue(k.req)
 		if err != nil {

@@ -12,10 +12,11 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/node/localpath"
 	"github.com/mlstudio/studio/localcluster/node/resize"
+	"github.com/mlstudio/studio/localcluster/node/services"
 )
 
 // nodeServicesRole is what the node half may do beside the kubelet: provision
-// local volumes. The kubelet itself has its own identity and the Node authorizer.
+// local volumes, carry Services and answer DNS. The kubelet itself has its own identity and the Node authorizer.
 const nodeServicesRole = "studio:node-services"
 
 func nodeServicesRules() []*rbacapply.PolicyRuleApplyConfiguration {
@@ -27,12 +28,16 @@ func nodeServicesRules() []*rbacapply.PolicyRuleApplyConfiguration {
 		rule("", []string{"persistentvolumeclaims"}, "get", "list", "watch", "update"),
 		rule("", []string{"nodes"}, "get"),
 		rule("", []string{"events"}, "create", "patch", "update"),
+		rule("events.k8s.io", []string{"events"}, "create", "patch", "update"),
+		rule("", []string{"services", "namespaces"}, "get", "list", "watch"),
+		rule("discovery.k8s.io", []string{"endpointslices"}, "list", "watch"),
+		rule("networking.k8s.io", []string{"servicecidrs"}, "list", "watch"),
 		rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch"),
 	}
 }
 
 // makeDefaults makes what the cluster needs before its first user comes: the
-// node's role, put right again if it was changed, and a storage class.
+// node's role and Services, put right again if they were changed, and a storage class.
 func makeDefaults(ctx context.Context, f files) error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", f.controllerKubeconfig())
 	if err != nil {
@@ -40,12 +45,6 @@ func makeDefaults(ctx context.Context, f files) error {
 	}
 	cs, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		return err
-	}
-	if err := localpath.EnsureClass(ctx, cs); err != nil {
-		return err
-	}
-	if err := resize.Refuse(ctx, cs); err != nil {
 		return err
 	}
 	apply := metav1.ApplyOptions{FieldManager: "studiod", Force: true}
@@ -58,5 +57,11 @@ func makeDefaults(ctx context.Context, f files) error {
 	if _, err := cs.RbacV1().ClusterRoleBindings().Apply(ctx, binding, apply); err != nil {
 		return fmt.Errorf("granting the node its role: %w", err)
 	}
-	return nil
+	if err := services.Ensure(ctx, cs, f.net); err != nil {
+		return err
+	}
+	if err := localpath.EnsureClass(ctx, cs); err != nil {
+		return err
+	}
+	return resize.Refuse(ctx, cs)
 }

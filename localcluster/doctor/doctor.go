@@ -87,6 +87,7 @@ func All() []Check {
 		{Code: "port", Title: "port of the API server", Fatal: true, look: port},
 		{Code: "database", Title: "database", look: database},
 		{Code: "namespaces", Title: "namespaces and mounts", Fatal: true, look: namespacesWork},
+		{Code: "nftables", Title: "Services and DNS", Fatal: true, look: nftables},
 		{Code: "overlay", Title: "overlay file system", look: overlay},
 		{Code: "user-ids", Title: "users of pods", look: userIDs},
 		{Code: "cgroups", Title: "limits of memory and CPU", look: cgroups},

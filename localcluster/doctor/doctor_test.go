@@ -47,6 +47,7 @@ func TestChecksOfFiles(t *testing.T) {
 	}{
 		"overlay":            {overlay, map[string]string{"/proc/filesystems": "nodev\tproc\nnodev\toverlay\n"}, OK, "", ""},
 		"no overlay":         {overlay, map[string]string{"/proc/filesystems": "nodev\tproc\n"}, Warning, "read-only", "sudo modprobe overlay"},
+		"no nft":             {nftables, map[string]string{"/usr/sbin/nftables": "x"}, Error, "nft is not installed", "apt-get install nftables"},
 		"cgroup v1":          {cgroups, nil, Info, "enforces no limits", "systemd.unified_cgroup_hierarchy"},
 		"cgroup delegated":   {cgroups, map[string]string{"/sys/fs/cgroup/cgroup.controllers": "cpu", "/proc/self/cgroup": "0::/u\n", "/sys/fs/cgroup/u/cgroup.controllers": "cpu io memory pids\n"}, Info, "enforces no limits yet", ""},
 		"cgroup without cpu": {cgroups, map[string]string{"/sys/fs/cgroup/cgroup.controllers": "cpu", "/proc/self/cgroup": "0::/u\n", "/sys/fs/cgroup/u/cgroup.controllers": "memory pids\n"}, Info, "cpu not delegated", "user@1000.service"},
@@ -70,6 +71,19 @@ func TestChecksOfFiles(t *testing.T) {
 				t.Error("a warning without a cure")
 			}
 		})
+	}
+}
+
+func TestNFTablesMustBeAProgram(t *testing.T) {
+	m := box(t, map[string]string{"/usr/sbin/nft": "x"})
+	if v := nftables(t.Context(), m); v.severity != Error {
+		t.Errorf("a file that is no program: %+v", v)
+	}
+	if err := os.Chmod(m.path("/usr/sbin/nft"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if v := nftables(t.Context(), m); v.severity != OK || v.cause != "/usr/sbin/nft" {
+		t.Errorf("a program: %+v", v)
 	}
 }
 

@@ -60,6 +60,20 @@ func namespacesWork(ctx context.Context, m machine) verdict {
 	return broken(cause, cure)
 }
 
+// nftFolders are where the node half looks for programs.
+var nftFolders = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+
+// nftables: kube-proxy writes its rules with the program nft.
+func nftables(_ context.Context, m machine) verdict {
+	for _, folder := range nftFolders {
+		path := filepath.Join(folder, "nft")
+		if info, err := os.Stat(m.path(path)); err == nil && info.Mode()&0o111 != 0 {
+			return ok(path)
+		}
+	}
+	return broken("the program nft is not installed, which the addresses of Services and the cluster's DNS need", "sudo apt-get install nftables")
+}
+
 func overlay(_ context.Context, m machine) verdict {
 	for line := range strings.Lines(m.text("/proc/filesystems")) {
 		if strings.HasSuffix(strings.TrimSpace(line), "overlay") {

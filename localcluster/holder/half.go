@@ -218,7 +218,6 @@ func (n *half) environ() []string {
 		"HOME=/root", "LANG=C.UTF-8", "TMPDIR=/tmp",
 		datadir.Env + "=" + n.h.config.Dir.String(),
 		EnvID + "=" + n.h.id,
-		EnvNameserver + "=" + Nameserver.String(),
 		notify.EnvFD + "=3",
 	}
 	for _, name := range []string{"TZ", "GOMEMLIMIT", "GOGC", "GODEBUG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {

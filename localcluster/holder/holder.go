@@ -37,20 +37,14 @@ import (
 	"github.com/mlstudio/studio/localcluster/notify"
 )
 
-// Addresses inside the node's network, of the range that no real network has.
-var (
-	// Nameserver answers DNS with what the host's resolvers say.
-	Nameserver = netip.MustParseAddr("192.0.2.53")
-	// HostAddress stands for the host's loopback, on named ports alone.
-	HostAddress = netip.MustParseAddr("192.0.2.54")
-)
+// HostAddress stands for the host's loopback inside the node's network, on named
+// ports alone; it is of the range that no real network has.
+var HostAddress = netip.MustParseAddr("192.0.2.54")
 
 // Variables that the node half is started with, beside the data directory's.
 const (
 	// EnvID holds an id that is new with each holder: pods of another are dead.
 	EnvID = "STUDIO_HOLDER_ID"
-	// EnvNameserver holds the DNS server's address.
-	EnvNameserver = "STUDIO_NODE_NAMESERVER"
 	// EnvDrain, when set, asks the node half to end all pods with grace and then
 	// itself; its value is the seconds they have at most, 0 for their own.
 	EnvDrain = "STUDIO_NODE_DRAIN"
@@ -131,7 +125,7 @@ func start(ctx context.Context, c Config) (*holder, error) {
 	if err := h.connect(ctx, net); err != nil {
 		return nil, err
 	}
-	r := root{dir: c.Dir, home: homeOf(), bin: h.programs, capable: h.mapping == namespaces.None, nameserver: Nameserver.String()}
+	r := root{dir: c.Dir, home: homeOf(), bin: h.programs, capable: h.mapping == namespaces.None, nameserver: network.Nameserver.String()}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -190,13 +184,10 @@ func ownNamespaces() error {
 	return nil
 }
 
-// apiServicePort is the port of the Service default/kubernetes.
-const apiServicePort = 443
-
-// connect lays the node's network: the API server's addresses, the way out, and
-// the API server's way in.
+// connect lays the node's network: its addresses, the way out, and the ways
+// between it and the API server.
 func (h *holder) connect(ctx context.Context, n network.Network) error {
-	var api []net.Listener
+	var api net.Listener
 	var link *netstack.Link
 	err := h.thread.do(func() error {
 		lo, err := netlink.LinkByName("lo")
@@ -206,21 +197,18 @@ func (h *holder) connect(ctx context.Context, n network.Network) error {
 		if err := netlink.LinkSetUp(lo); err != nil {
 			return err
 		}
-		// The Service's address, too: what runs in a pod knows the API server by it.
-		for _, at := range []netip.AddrPort{netip.AddrPortFrom(n.APIAddress, network.APIPort), netip.AddrPortFrom(n.APIService(), apiServicePort)} {
-			address := &netlink.Addr{IPNet: netlink.NewIPNet(at.Addr().AsSlice())}
-			if err := netlink.AddrReplace(lo, address); err != nil {
+		// The node's own address comes first: the kernel takes it for what leaves by a
+		// link without one, and all links but this are such.
+		for _, a := range []netip.Addr{n.Gateway(), n.APIAddress, network.DNSServer.Addr()} {
+			if err := netlink.AddrReplace(lo, &netlink.Addr{IPNet: netlink.NewIPNet(a.AsSlice())}); err != nil {
 				return err
 			}
-			l, err := net.Listen("tcp", at.String())
-			if err != nil {
-				return err
-			}
-			api = append(api, l)
+		}
+		if api, err = net.Listen("tcp", netip.AddrPortFrom(n.APIAddress, network.APIPort).String()); err != nil {
+			return err
 		}
 		link, err = netstack.Open(netstack.Config{
-			// Until the cluster has a DNS of its own the host's answers at its address.
-			Source: n.APIAddress, Nameserver: Nameserver, MoreNameservers: []netip.Addr{n.DNS()},
+			Source: n.Gateway(), Nameserver: network.Nameserver,
 			Host: HostAddress, HostPorts: h.config.HostPorts,
 			Refuse: []netip.Prefix{n.PodCIDR, n.ServiceCIDR}, Log: h.config.Log,
 		})
@@ -233,11 +221,9 @@ func (h *holder) connect(ctx context.Context, n network.Network) error {
 		return err
 	}
 	socket := h.config.Dir.APISocket()
-	for _, l := range api {
-		go forward.Accept(ctx, l, func(ctx context.Context) (net.Conn, error) {
-			return dialWhenServed(ctx, socket, apiPatience)
-		}, h.config.Log)
-	}
+	go forward.Accept(ctx, api, func(ctx context.Context) (net.Conn, error) {
+		return dialWhenServed(ctx, socket, apiPatience)
+	}, h.config.Log)
 	return serveConnect(ctx, h.config.Dir.NodeSocket(), h.dialNode, h.config.Log)
 }
 

@@ -281,10 +281,8 @@ func TestHolderJoins(t *testing.T) {
 	}
 	defer api.Close()
 	go echo(api)
-	for _, at := range []string{"192.0.2.1/6443", "10.96.0.1/443"} {
-		if got := f.shell(`bash -c 'exec 3<>/dev/tcp/` + at + `; echo hello >&3; head -1 <&3'`); got != "hello\n" {
-			t.Errorf("node to API at %s: %q", at, got)
-		}
+	if got := f.shell(`bash -c 'exec 3<>/dev/tcp/192.0.2.1/6443; echo hello >&3; head -1 <&3'`); got != "hello\n" {
+		t.Errorf("node to API: %q", got)
 	}
 	// Into the node: its only listener is the API's address, so back out again.
 	c, err := net.Dial("unix", f.dir.NodeSocket())

@@ -135,6 +135,7 @@ func (s *Server) takeOver(p *pod) error {
 		s.discardPod(p)
 		return nil
 	}
+	s.noteHostPorts(p)
 	s.mu.Lock()
 	p.ready = true
 	s.mu.Unlock()

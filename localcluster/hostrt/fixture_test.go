@@ -46,7 +46,7 @@ func newNode(t testing.TB) *node {
 	n := &node{t: t}
 	n.cfg = hostrt.Config{
 		StateDir: filepath.Join(dir, "state"), Socket: filepath.Join(dir, "cri.sock"), ShimPath: os.Getenv(shimEnv), PodLogsRoot: filepath.Join(dir, "logs"),
-		HolderID: "holder-1", Bridge: "studio0", PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), GatewayIP: netip.MustParseAddr("10.244.0.1"),
+		HolderID: "holder-1", PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), GatewayIP: netip.MustParseAddr("10.244.0.1"),
 		Project: func(id string) (*projects.Project, error) {
 			return nil, fmt.Errorf("project %q: %w", id, projects.ErrUnknown)
 		},

@@ -94,18 +94,6 @@ func (s *Server) sayReadOnlyTrees(p *pod) {
 	}
 }
 
-// warnAboutPod says what of a pod is not honoured.
-func (s *Server) warnAboutPod(p *pod) {
-	if hostNetwork(p.cfg) {
-		return
-	}
-	for _, m := range p.cfg.GetPortMappings() {
-		if m.GetHostPort() > 0 {
-			s.once(p, fmt.Sprintf("HostPort %d", m.GetHostPort()), Event{Warning: true, Reason: "HostPortIgnored", Message: fmt.Sprintf("host port %d is not opened on this node; reach container port %d by the pod's address", m.GetHostPort(), m.GetContainerPort())})
-		}
-	}
-}
-
 // warnAboutContainer says what of a container is not honoured.
 func (s *Server) warnAboutContainer(c *container) {
 	name := c.cfg.GetMetadata().GetName()

@@ -25,7 +25,7 @@ func hostNetwork(cfg *rt.PodSandboxConfig) bool {
 	return cfg.GetLinux().GetSecurityContext().GetNamespaceOptions().GetNetwork() == rt.NamespaceMode_NODE
 }
 
-// RunPodSandbox implements the CRI: a shim in fresh namespaces, on the bridge.
+// RunPodSandbox implements the CRI: a shim in fresh namespaces, with an address.
 func (s *Server) RunPodSandbox(_ context.Context, r *rt.RunPodSandboxRequest) (*rt.RunPodSandboxResponse, error) {
 	cfg := r.GetConfig()
 	if cfg.GetMetadata().GetUid() == "" {
@@ -46,7 +46,6 @@ func (s *Server) RunPodSandbox(_ context.Context, r *rt.RunPodSandboxRequest) (*
 		s.discardPod(p)
 		return nil, fmt.Errorf("starting the pod's sandbox: %w", err)
 	}
-	s.warnAboutPod(p)
 	s.mu.Lock()
 	p.ready = true
 	s.pods[p.id] = p
@@ -85,6 +84,9 @@ func (s *Server) startPod(p *pod) error {
 	go func() { _ = cmd.Wait() }()
 	if p.record.IP.IsValid() {
 		if err := s.net.Attach(p.id, cmd.Process.Pid, p.record.IP); err != nil {
+			return err
+		}
+		if err := s.openHostPorts(p); err != nil {
 			return err
 		}
 	}
@@ -139,6 +141,7 @@ func (s *Server) releaseNetwork(p *pod) {
 	if !p.record.IP.IsValid() {
 		return
 	}
+	s.closeHostPorts(p)
 	if err := s.net.Detach(p.id); err != nil {
 		s.log.Warn("removing a pod's link", "pod", p.id, "error", err)
 	}

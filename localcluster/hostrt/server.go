@@ -38,8 +38,7 @@ type Config struct {
 	PodLogsRoot string
 	// HolderID names this life of the node's namespaces: sandboxes of another are dead.
 	HolderID string
-	// Bridge is the pods' bridge; it is made if it is missing.
-	Bridge    string
+	// PodCIDR holds the pods' addresses and GatewayIP, the node's.
 	PodCIDR   netip.Prefix
 	GatewayIP netip.Addr
 	// MTU of the pods' links in bytes, 1500 if it is 0.
@@ -75,6 +74,7 @@ type Server struct {
 	cfg   Config
 	log   *slog.Logger
 	net   *podnet.Network
+	ports *podnet.HostPorts
 	pool  *podnet.Pool
 	image *hostimage.Image
 	kept  *kept.Store
@@ -108,9 +108,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, pods: map[string]*pod{}, containers: map[string]*container{},
-		net:  &podnet.Network{Bridge: cfg.Bridge, PodCIDR: cfg.PodCIDR, Gateway: cfg.GatewayIP, MTU: cfg.MTU},
-		pool: podnet.NewPool(cfg.PodCIDR, cfg.GatewayIP),
-		kept: &kept.Store{Dir: cfg.KeptDir, Budget: cfg.KeptBudget},
+		net:   &podnet.Network{Gateway: cfg.GatewayIP, MTU: cfg.MTU},
+		ports: &podnet.HostPorts{},
+		pool:  podnet.NewPool(cfg.PodCIDR, cfg.GatewayIP),
+		kept:  &kept.Store{Dir: cfg.KeptDir, Budget: cfg.KeptBudget},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.events = newBroadcaster(s)
@@ -139,6 +140,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.adopt(); err != nil {
 		return nil, err
 	}
+	s.restoreHostPorts()
 	return s, nil
 }
 

@@ -26,9 +26,8 @@ type Config struct {
 	// Source is the node's own address, the source of what the node itself sends.
 	Source netip.Addr
 	// Nameserver is the address at which the node finds a DNS server, and the
-	// stack itself; MoreNameservers are further ones, which may lie in Refuse.
-	Nameserver      netip.Addr
-	MoreNameservers []netip.Addr
+	// stack itself.
+	Nameserver netip.Addr
 	// Host is the address that stands for the host's loopback, for HostPorts alone.
 	Host      netip.Addr
 	HostPorts []uint16
@@ -37,10 +36,6 @@ type Config struct {
 	// ResolvConf is the host's; empty: /etc/resolv.conf.
 	ResolvConf string
 	Log        *slog.Logger
-}
-
-func (c Config) nameservers() []netip.Addr {
-	return append([]netip.Addr{c.Nameserver}, c.MoreNameservers...)
 }
 
 // Link is the node's end, made by Open.
@@ -86,10 +81,8 @@ func (l *Link) Serve(ctx context.Context) error {
 	h := &hostSide{ctx: ctx, stack: s, config: l.config}
 	s.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(s, 0, maxDialing, h.tcp).HandlePacket)
 	s.SetTransportProtocolHandler(udp.ProtocolNumber, udp.NewForwarder(s, h.udp).HandlePacket)
-	for _, a := range l.config.nameservers() {
-		if err := h.serveDNS(a); err != nil {
-			return err
-		}
+	if err := h.serveDNS(l.config.Nameserver); err != nil {
+		return err
 	}
 	context.AfterFunc(ctx, func() {
 		s.Destroy()
@@ -120,11 +113,9 @@ func (l *Link) configure(s *stack.Stack, endpoint stack.LinkEndpoint) error {
 			return fmt.Errorf("starting the network stack: %s", err)
 		}
 	}
-	for _, a := range l.config.nameservers() {
-		address := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddrFromSlice(a.AsSlice()).WithPrefix()}
-		if err := s.AddProtocolAddress(nic, address, stack.AddressProperties{}); err != nil {
-			return fmt.Errorf("starting the network stack: %s", err)
-		}
+	nameserver := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddrFromSlice(l.config.Nameserver.AsSlice()).WithPrefix()}
+	if err := s.AddProtocolAddress(nic, nameserver, stack.AddressProperties{}); err != nil {
+		return fmt.Errorf("starting the network stack: %s", err)
 	}
 	s.SetRouteTable([]tcpip.Route{{Destination: anywhere(), Gateway: gateway, NIC: nic}})
 	// The stack takes every address for its own; without a limit of zero it

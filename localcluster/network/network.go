@@ -27,6 +27,17 @@ const NodeName = "studio"
 // APIPort is the API server's port at APIAddress.
 const APIPort = 6443
 
+// ClusterDomain is the domain of the cluster's names.
+const ClusterDomain = "cluster.local"
+
+// DNSServer is where the cluster's DNS answers inside the node's network. Pods
+// ask its Service; port 53 stays free for a pod in the node's network.
+var DNSServer = netip.MustParseAddrPort("192.0.2.10:10053")
+
+// Nameserver answers DNS inside the node's network with what the host's
+// resolvers say.
+var Nameserver = netip.MustParseAddr("192.0.2.53")
+
 // Network is what network.json holds.
 type Network struct {
 	PodCIDR     netip.Prefix `json:"podCIDR"`
@@ -56,7 +67,7 @@ func (n Network) DNS() netip.Addr {
 	return a
 }
 
-// Gateway is the node's address on the pods' bridge.
+// Gateway is the node's own address and the pods' way out.
 func (n Network) Gateway() netip.Addr { return n.PodCIDR.Masked().Addr().Next() }
 
 // Choose picks ranges that overlap none of the used ones.

@@ -1,6 +1,6 @@
 // Package node is the half of the engine that lives inside the node's
-// namespaces: the container runtime, upstream's kubelet on it, and the
-// provisioner of local volumes. It may end and start again at any time: pods go
+// namespaces: the container runtime, upstream's kubelet on it, kube-proxy and
+// CoreDNS, and the provisioner of local volumes. It may end and start again at any time: pods go
 // on meanwhile and are adopted.
 package node
 
@@ -26,12 +26,8 @@ import (
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
-const (
-	// Bridge carries the pods' network.
-	Bridge = "studio0"
-	// keptBudget bounds the files that containers left outside volumes.
-	keptBudget = 1 << 30
-)
+// keptBudget bounds the files that containers left outside volumes.
+const keptBudget = 1 << 30
 
 // Config is what Run and Drain need.
 type Config struct {
@@ -65,7 +61,8 @@ func Run(ctx context.Context, c Config) error {
 	if done(err); err != nil {
 		return err
 	}
-	volumes, err := client(filepath.Join(c.Dir.Node(), "provisioner.kubeconfig"))
+	services := filepath.Join(c.Dir.Node(), "services.kubeconfig")
+	volumes, err := client(services)
 	if err != nil {
 		return err
 	}
@@ -77,6 +74,7 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error {
 		return ended(ctx, "the volume provisioner", localpath.Run(ctx, volumes, c.Dir))
 	})
+	g.Go(func() error { return runServices(ctx, c, net, volumes, services) })
 	if c.OneID {
 		g.Go(func() error { return ended(ctx, "the watch for other users", warnOneID(ctx, own, events)) })
 	}
@@ -105,7 +103,7 @@ func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*host
 		ShimPath:    filepath.Join(c.Programs, "studio-shim"),
 		PodLogsRoot: "/var/log/pods",
 		HolderID:    c.HolderID,
-		Bridge:      Bridge, PodCIDR: net.PodCIDR, GatewayIP: net.Gateway(),
+		PodCIDR:     net.PodCIDR, GatewayIP: net.Gateway(),
 		Project: func(id string) (*projects.Project, error) { return projects.Load(c.Dir, id) },
 		HomeDir: c.Dir.Home,
 		Events:  events,

@@ -1,6 +1,8 @@
-// Package podnet gives each pod an address on the node's bridge: a veth pair
-// whose inner end is made right in the pod's network namespace. It changes the
-// network namespace that it runs in, which must be the node's own.
+// Package podnet gives each pod an address: a veth pair whose inner end is made
+// right in the pod's network namespace, and a route to it. There is no bridge:
+// every packet between two pods is routed by the node, and so passes its
+// nftables rules both ways, which translated addresses of Services need. It
+// changes the network namespace that it runs in, which must be the node's own.
 package podnet
 
 import (
@@ -19,63 +21,61 @@ import (
 // podLink is the name of the link inside a pod.
 const podLink = "eth0"
 
+// nodeMAC is the hardware address of the node's end of every pair, which no
+// two share a wire with; it is locally administered.
+var nodeMAC = net.HardwareAddr{0x02, 0x73, 0x74, 0x75, 0x64, 0x03}
+
+// podMAC is made of the pod's address: both ends know it without asking.
+func podMAC(ip netip.Addr) net.HardwareAddr {
+	return append(net.HardwareAddr{0x02, 0x73}, ip.AsSlice()...)
+}
+
 // Network is the node's pod network.
 type Network struct {
-	Bridge  string
-	PodCIDR netip.Prefix
-	// Gateway is the bridge's address and the pods' way out.
+	// Gateway is the node's address and the pods' way out.
 	Gateway netip.Addr
 	// MTU in bytes.
 	MTU int
-
-	index int
 }
 
-// SetUp makes the bridge, or takes it over as it is, and lets the node route.
+// SetUp gives the node its address and lets it route.
 func (n *Network) SetUp() error {
-	link, err := netlink.LinkByName(n.Bridge)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU = n.Bridge, n.MTU
-		if err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err == nil {
-			link, err = netlink.LinkByName(n.Bridge)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("making the pods' bridge %s: %w; it needs a network namespace of the node's own and a kernel with bridges (modprobe bridge)", n.Bridge, err)
-	}
-	addr := &netlink.Addr{IPNet: ipNet(n.Gateway, n.PodCIDR.Bits())}
-	if err := netlink.AddrReplace(link, addr); err != nil {
-		return fmt.Errorf("giving bridge %s its address %s: %w", n.Bridge, addr.IPNet, err)
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return fmt.Errorf("starting bridge %s: %w", n.Bridge, err)
-	}
-	n.index = link.Attrs().Index
 	// Loopback is the first link of every namespace.
-	if err := netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil {
-		return fmt.Errorf("starting the node's loopback: %w", err)
+	lo := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("starting the node's loopback: %w; it needs a network namespace of the node's own", err)
 	}
-	return forward()
-}
-
-// forward turns routing on in this network namespace, where it is off.
-func forward() error {
-	const path = "/proc/sys/net/ipv4/ip_forward"
-	raw, err := os.ReadFile(path)
-	if err == nil && strings.TrimSpace(string(raw)) == "1" {
-		return nil
+	if err := netlink.AddrReplace(lo, &netlink.Addr{IPNet: host(n.Gateway)}); err != nil {
+		return fmt.Errorf("giving the node its address %s: %w", n.Gateway, err)
 	}
-	if err := os.WriteFile(path, []byte("1"), 0); err != nil {
-		return fmt.Errorf("turning routing on in the node's network: %w", err)
+	for _, s := range []struct{ name, value string }{
+		{"ipv4/ip_forward", "1"},
+		// A pod that reaches itself through a Service is not to be told a shorter way.
+		{"ipv4/conf/all/send_redirects", "0"},
+		{"ipv4/conf/default/send_redirects", "0"},
+		// Pods have IPv4; without this each link begins with IPv6's talk.
+		{"ipv6/conf/default/disable_ipv6", "1"},
+	} {
+		if err := setSysctl(s.name, s.value); err != nil {
+			return fmt.Errorf("turning routing on in the node's network: %w", err)
+		}
 	}
 	return nil
 }
 
-func ipNet(a netip.Addr, bits int) *net.IPNet {
-	return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(bits, a.BitLen())}
+// setSysctl writes a setting of this network namespace where it differs. One that
+// the kernel does not have is none to set.
+func setSysctl(name, value string) error {
+	path := "/proc/sys/net/" + name
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && strings.TrimSpace(string(raw)) == value {
+		return nil
+	}
+	return os.WriteFile(path, []byte(value), 0)
 }
+
+// host is the network of one address.
+func host(a netip.Addr) *net.IPNet { return netlink.NewIPNet(a.AsSlice()) }
 
 // LinkName is the node's end of a pod's pair.
 func LinkName(sandbox string) string {
@@ -85,11 +85,11 @@ func LinkName(sandbox string) string {
 	return "st" + sandbox
 }
 
-// Attach joins the network namespace of a process to the bridge with an address.
+// Attach joins the network namespace of a process to the node with an address.
 func (n *Network) Attach(sandbox string, pid int, ip netip.Addr) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.MasterIndex, attrs.Flags = LinkName(sandbox), n.MTU, n.index, net.FlagUp
-	err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: podLink, PeerNamespace: netlink.NsPid(pid)})
+	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.Flags = LinkName(sandbox), n.MTU, nodeMAC, net.FlagUp
+	err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: podLink, PeerHardwareAddr: podMAC(ip), PeerNamespace: netlink.NsPid(pid)})
 	if err != nil {
 		return fmt.Errorf("making the pod's network link: %w", err)
 	}
@@ -103,13 +103,18 @@ func (n *Network) Attach(sandbox string, pid int, ip netip.Addr) error {
 		return fmt.Errorf("entering the pod's network namespace: %w", err)
 	}
 	defer h.Close()
-	if err := n.configure(h, ip); err != nil {
+	if err := n.inside(h, ip); err != nil {
 		return fmt.Errorf("configuring the pod's network: %w", err)
+	}
+	// Last: a link without a carrier takes no route.
+	if err := n.outside(attrs.Name, ip); err != nil {
+		return fmt.Errorf("routing to the pod: %w", err)
 	}
 	return nil
 }
 
-func (n *Network) configure(h *netlink.Handle, ip netip.Addr) error {
+// inside configures the pod's end. The node is its only neighbour.
+func (n *Network) inside(h *netlink.Handle, ip netip.Addr) error {
 	if err := h.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil {
 		return err
 	}
@@ -117,13 +122,34 @@ func (n *Network) configure(h *netlink.Handle, ip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(ip, n.PodCIDR.Bits())}); err != nil {
+	if err := h.AddrAdd(link, &netlink.Addr{IPNet: host(ip)}); err != nil {
 		return err
 	}
 	if err := h.LinkSetUp(link); err != nil {
 		return err
 	}
-	return h.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: n.Gateway.AsSlice()})
+	index := link.Attrs().Index
+	if err := h.NeighAdd(neighbour(index, n.Gateway, nodeMAC)); err != nil {
+		return err
+	}
+	return h.RouteAdd(&netlink.Route{LinkIndex: index, Gw: n.Gateway.AsSlice(), Flags: int(netlink.FLAG_ONLINK)})
+}
+
+// outside configures the node's end. All of it goes with the link.
+func (n *Network) outside(name string, ip netip.Addr) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	index := link.Attrs().Index
+	if err := netlink.NeighAdd(neighbour(index, ip, podMAC(ip))); err != nil {
+		return err
+	}
+	return netlink.RouteReplace(&netlink.Route{LinkIndex: index, Dst: host(ip), Src: n.Gateway.AsSlice(), Scope: netlink.SCOPE_LINK})
+}
+
+func neighbour(index int, ip netip.Addr, mac net.HardwareAddr) *netlink.Neigh {
+	return &netlink.Neigh{LinkIndex: index, State: netlink.NUD_PERMANENT, IP: ip.AsSlice(), HardwareAddr: mac}
 }
 
 // Detach removes a pod's link at once; without it the kernel does so some time
