@@ -110,7 +110,12 @@ func (s *Server) launch(ctx context.Context, c *container) (shimapi.State, error
 	if err := s.makeHome(c, spec); err != nil {
 		return shimapi.State{}, err
 	}
-	res, err := c.client().Call(ctx, shimapi.Request{Op: shimapi.OpStart, ID: c.id, Spec: spec})
+	shared, err := openShared(spec.Mounts)
+	if err != nil {
+		return shimapi.State{}, err
+	}
+	defer shimapi.CloseAll(shared)
+	res, err := c.client().Call(ctx, shimapi.Request{Op: shimapi.OpStart, ID: c.id, Spec: spec}, shared...)
 	if err != nil {
 		return shimapi.State{}, err
 	}

@@ -237,6 +237,16 @@ func (c *container) start() error {
 	return err
 }
 
+// exec runs a command in the container and returns what it printed.
+func (c *container) exec(args ...string) string {
+	c.p.n.t.Helper()
+	res, err := c.p.n.rt.ExecSync(context.Background(), &rt.ExecSyncRequest{ContainerId: c.id, Cmd: args, Timeout: 10})
+	if err != nil || res.ExitCode != 0 {
+		c.p.n.t.Fatalf("%v: %v, %v", args, res, err)
+	}
+	return string(res.Stdout)
+}
+
 func (c *container) status() *rt.ContainerStatus {
 	c.p.n.t.Helper()
 	res, err := c.p.n.rt.ContainerStatus(context.Background(), &rt.ContainerStatusRequest{ContainerId: c.id})

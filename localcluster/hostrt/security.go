@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -46,4 +47,39 @@ func (s *Server) warnAboutSecurity(c *container) {
 	if sec.GetPrivileged() && s.cfg.Rootless {
 		s.once(c.pod, "PrivilegedRootless "+name, Event{Warning: true, Reason: "PrivilegedWithoutRoot", Message: fmt.Sprintf("container %s is privileged within this node only, which runs without root: it may mount, use all capabilities and trace in its own namespaces, but not change the machine's devices, clock, kernel modules or settings; `studio up` as root lifts it", name)})
 	}
+}
+
+// ownDevices are what a container has, or has not, below /dev by itself.
+var ownDevices = []string{"null", "zero", "full", "random", "urandom", "tty", "ptmx", "fd", "stdin", "stdout", "stderr", "pts", "shm", "mqueue", "console"}
+
+// devicesOf are the devices that a container asks for; a privileged one gets
+// all that the node shows.
+func devicesOf(cfg *rt.ContainerConfig) ([]shimapi.Device, error) {
+	var all []shimapi.Device
+	for _, d := range cfg.GetDevices() {
+		all = append(all, shimapi.Device{Source: d.GetHostPath(), Target: d.GetContainerPath(), Access: d.GetPermissions()})
+	}
+	if !cfg.GetLinux().GetSecurityContext().GetPrivileged() {
+		return all, nil
+	}
+	err := filepath.WalkDir("/dev", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if filepath.Dir(path) == "/dev" && slices.Contains(ownDevices, d.Name()) {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		asked := slices.ContainsFunc(all, func(have shimapi.Device) bool { return have.Target == path })
+		if d.Type()&fs.ModeDevice != 0 && !asked {
+			all = append(all, shimapi.Device{Source: path, Target: path, Access: "rwm"})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the node's devices for a privileged container: %w", err)
+	}
+	return all, nil
 }

@@ -54,8 +54,8 @@ func (s *Server) newSpec(c *container) (*shimapi.Spec, error) {
 	case rt.NamespaceMode_TARGET:
 		spec.PID, spec.PIDOf = shimapi.PIDTarget, sec.GetNamespaceOptions().GetTargetId()
 	}
-	for _, d := range c.cfg.GetDevices() {
-		spec.Devices = append(spec.Devices, shimapi.Device{Source: d.GetHostPath(), Target: d.GetContainerPath(), Access: d.GetPermissions()})
+	if spec.Devices, err = devicesOf(c.cfg); err != nil {
+		return nil, err
 	}
 	if spec.Seccomp, err = seccompOf(sec); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s *Server) projectOf(p *pod) (*projects.Project, error) {
 // newMounts lists what comes after the system's trees: the pod's own files, the
 // project's folders, then what the kubelet asks for, outer folders first.
 func (s *Server) newMounts(c *container, project *projects.Project) ([]shimapi.Mount, error) {
-	mounts := []shimapi.Mount{{Source: filepath.Join(c.pod.dir, shimapi.ShmName), Target: "/dev/shm", Type: "bind"}}
+	mounts := []shimapi.Mount{{Source: s.sharedMemory(c.pod), Target: "/dev/shm", Type: "bind"}}
 	wanted := slices.Clone(c.cfg.GetMounts())
 	slices.SortStableFunc(wanted, func(a, b *rt.Mount) int {
 		return strings.Count(path.Clean(a.GetContainerPath()), "/") - strings.Count(path.Clean(b.GetContainerPath()), "/")
@@ -110,6 +110,14 @@ func (s *Server) newMounts(c *container, project *projects.Project) ([]shimapi.M
 	return mounts, nil
 }
 
+// sharedMemory is what is at /dev/shm: it belongs to the IPC namespace.
+func (s *Server) sharedMemory(p *pod) string {
+	if p.cfg.GetLinux().GetSecurityContext().GetNamespaceOptions().GetIpc() == rt.NamespaceMode_NODE {
+		return "/dev/shm"
+	}
+	return filepath.Join(p.dir, shimapi.ShmName)
+}
+
 func (s *Server) newMount(c *container, m *rt.Mount) (shimapi.Mount, error) {
 	target := path.Clean("/" + m.GetContainerPath())
 	if m.GetImage().GetImage() != "" {
@@ -131,12 +139,10 @@ func (s *Server) newMount(c *container, m *rt.Mount) (shimapi.Mount, error) {
 			return shimapi.Mount{}, fmt.Errorf("volume at %s: %w", target, err)
 		}
 	}
-	if m.GetPropagation() == rt.MountPropagation_PROPAGATION_BIDIRECTIONAL {
-		return shimapi.Mount{}, fmt.Errorf("volume at %s: mountPropagation Bidirectional is not possible on this node: a pod's mounts stay in the pod", target)
-	}
 	return shimapi.Mount{
 		Source: source, Target: target, Type: "bind", ReadOnly: m.GetReadonly(), RecursiveReadOnly: m.GetRecursiveReadOnly(),
-		Slave: m.GetPropagation() == rt.MountPropagation_PROPAGATION_HOST_TO_CONTAINER,
+		Slave:  m.GetPropagation() == rt.MountPropagation_PROPAGATION_HOST_TO_CONTAINER,
+		Shared: m.GetPropagation() == rt.MountPropagation_PROPAGATION_BIDIRECTIONAL,
 	}, nil
 }
 

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/opencontainers/cgroups"
@@ -40,6 +39,9 @@ func newConfig(spec *shimapi.Spec, pidNS string) (*configs.Config, error) {
 	}
 	for _, m := range spec.Mounts {
 		c.Mounts = append(c.Mounts, newMount(m))
+		if m.Shared { // a slave's bind would be a slave again
+			c.RootPropagation = unix.MS_SHARED | unix.MS_REC
+		}
 	}
 	c.Devices = defaultDevices()
 	for _, d := range spec.Devices {
@@ -62,7 +64,10 @@ func newMount(m shimapi.Mount) *configs.Mount {
 	}
 	cm.Flags |= unix.MS_BIND | unix.MS_REC
 	propagation := unix.MS_PRIVATE | unix.MS_REC
-	if m.Slave {
+	switch {
+	case m.Shared:
+		propagation = unix.MS_SHARED | unix.MS_REC
+	case m.Slave:
 		propagation = unix.MS_SLAVE | unix.MS_REC
 	}
 	cm.PropagationFlags = []int{propagation}
@@ -113,26 +118,4 @@ func deviceOf(d shimapi.Device) (*devices.Device, error) {
 		Path: d.Target, FileMode: os.FileMode(st.Mode & 0o777), Uid: st.Uid, Gid: st.Gid,
 		Rule: devices.Rule{Type: kind, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)), Permissions: devices.Permissions(d.Access), Allow: true},
 	}, nil
-}
-
-// PrepareMounts makes the calling process' own mount namespace ready for
-// containers: the node's mounts come in, none go out, cgroups cannot be
-// changed (libcontainer would make some as root; limits are set by the node),
-// and /dev/shm of the pod is at shm.
-func PrepareMounts(shm string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("keeping the pod's mounts apart: %w", err)
-	}
-	if err := unix.Mount("shm", shm, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=1777,size=50%"); err != nil {
-		return fmt.Errorf("mounting the pod's shared memory: %w", err)
-	}
-	const cg = "/sys/fs/cgroup"
-	if err := unix.Mount(cg, cg, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("protecting %s: %w", cg, err)
-	}
-	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(unix.AT_FDCWD, cg, unix.AT_RECURSIVE, attr); err != nil {
-		return fmt.Errorf("protecting %s: %w", cg, err)
-	}
-	return nil
 }

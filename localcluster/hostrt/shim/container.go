@@ -34,7 +34,7 @@ type container struct {
 	done chan struct{}
 }
 
-func (s *Shim) start(spec *shimapi.Spec) (shimapi.State, error) {
+func (s *Shim) start(spec *shimapi.Spec, shared []*os.File) (shimapi.State, error) {
 	if spec == nil || spec.ID == "" {
 		return shimapi.State{}, shimapi.Errorf("a start needs a specification")
 	}
@@ -51,7 +51,7 @@ func (s *Shim) start(spec *shimapi.Spec) (shimapi.State, error) {
 	case old != nil:
 		return shimapi.State{}, shimapi.Errorf("container %s was started before", spec.ID)
 	}
-	if err := c.run(); err != nil {
+	if err := c.run(shared); err != nil {
 		c.fail(err)
 		return shimapi.State{}, err
 	}
@@ -64,11 +64,16 @@ func (s *Shim) start(spec *shimapi.Spec) (shimapi.State, error) {
 }
 
 // run starts the command and what follows its streams and its end.
-func (c *container) run() error {
+func (c *container) run(shared []*os.File) error {
 	pidNS, err := c.shim.pidNamespace(c.spec)
 	if err != nil {
 		return err
 	}
+	drop, err := sandbox.AttachShared(c.spec, shared)
+	if err != nil {
+		return err
+	}
+	defer drop()
 	if c.log, err = crilog.Open(c.spec.LogPath); err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (s *Shim) answer(conn *net.UnixConn, req *shimapi.Request, files []*os.File
 	case shimapi.OpWatch:
 		return s.watch(conn)
 	case shimapi.OpStart:
-		state, err := s.start(req.Spec)
+		state, err := s.start(req.Spec, files)
 		if err != nil {
 			return err
 		}

@@ -141,6 +141,10 @@ type Mount struct {
 	Data  string `json:"data,omitempty"`
 	// Slave lets later mounts of the node appear below a bind.
 	Slave bool `json:"slave,omitempty"`
+	// Shared lets also the container's mounts appear on the node. The bind's
+	// source then comes as a descriptor beside the request, one for each such
+	// mount in order: the shim's own mounts are cut off from the node's.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // Device is a device of the host that the container may use.
