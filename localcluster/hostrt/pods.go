@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -31,6 +32,9 @@ func (s *Server) RunPodSandbox(_ context.Context, r *rt.RunPodSandboxRequest) (*
 	if cfg.GetMetadata().GetUid() == "" {
 		return nil, status.Error(codes.InvalidArgument, "the sandbox has no metadata")
 	}
+	if h := r.GetRuntimeHandler(); !slices.Contains(handlers, h) {
+		return nil, status.Errorf(codes.InvalidArgument, "the pod's RuntimeClass wants the handler %q, and this node has only %q: use that, or no RuntimeClass", h, handlers[1])
+	}
 	raw, err := encode(cfg)
 	if err != nil {
 		return nil, err
@@ -43,6 +47,7 @@ func (s *Server) RunPodSandbox(_ context.Context, r *rt.RunPodSandboxRequest) (*
 	}
 	p := s.newPod(rec, cfg)
 	if err := s.startPod(p); err != nil {
+		err = p.lastWords(err)
 		s.discardPod(p)
 		return nil, fmt.Errorf("starting the pod's sandbox: %w", err)
 	}
@@ -50,8 +55,39 @@ func (s *Server) RunPodSandbox(_ context.Context, r *rt.RunPodSandboxRequest) (*
 	p.ready = true
 	s.pods[p.id] = p
 	s.mu.Unlock()
-	s.follow(p)
+	synced := s.follow(p)
+	if len(cfg.GetLinux().GetSysctls()) > 0 {
+		// Only these can be wrong; no other pod waits for its shim.
+		if err := s.settled(p, synced); err != nil {
+			return nil, fmt.Errorf("starting the pod's sandbox: %w", err)
+		}
+	}
 	return &rt.RunPodSandboxResponse{PodSandboxId: p.id}, nil
+}
+
+// settled waits until a pod's shim serves, or removes the pod with the shim's
+// last words.
+func (s *Server) settled(p *pod, synced chan struct{}) error {
+	select {
+	case <-synced:
+		return nil
+	case <-p.lost:
+	}
+	err := p.lastWords(errors.New("the pod's shim ended early"))
+	s.mu.Lock()
+	delete(s.pods, p.id)
+	s.mu.Unlock()
+	s.discardPod(p)
+	return err
+}
+
+// lastWords is what the pod's shim said before it gave up, or err.
+func (p *pod) lastWords(err error) error {
+	words, readErr := os.ReadFile(filepath.Join(p.dir, shimapi.FailedName))
+	if readErr != nil {
+		return err
+	}
+	return errors.New(string(words))
 }
 
 func (s *Server) startPod(p *pod) error {

@@ -146,3 +146,73 @@ func TestGroups(t *testing.T) {
 		t.Errorf("said %q", said)
 	}
 }
+
+// TestNamespaces: whose processes a container sees, and that it can look into
+// the container that it is to debug.
+func TestNamespaces(t *testing.T) {
+	n := newNode(t)
+	named := func(name string, mode rt.NamespaceMode, target string) func(*rt.ContainerConfig) {
+		return func(c *rt.ContainerConfig) {
+			c.Metadata.Name, c.LogPath = name, name+"/0.log"
+			c.Linux.SecurityContext.NamespaceOptions = &rt.NamespaceOption{Pid: mode, TargetId: target}
+			c.Linux.SecurityContext.Capabilities = &rt.Capability{AddCapabilities: []string{"SYS_PTRACE"}}
+		}
+	}
+	const see = "tr '\\0' ' ' </proc/1/cmdline; echo; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'sleep 473[2]' | sort | uniq -c | tr -s ' '; cat /proc/1/root/tmp/mine 2>/dev/null"
+	p := n.pod()
+	app := p.run("echo here >/tmp/mine; echo up; sleep 4732; true", named("app", rt.NamespaceMode_CONTAINER, ""))
+	app.waitOutput("up")
+	debug := p.run(see, named("debug", rt.NamespaceMode_TARGET, app.id))
+	debug.wait()
+	if got, want := debug.output("stdout"), "/bin/sh -c echo here >/tmp/mine; echo up; sleep 4732; true \n 2 sleep 4732\nhere\n"; got != want {
+		t.Errorf("a container that debugs another sees %q, want %q (%s)", got, want, debug.output("stderr"))
+	}
+	other := p.run(see, named("other", rt.NamespaceMode_CONTAINER, ""))
+	other.wait()
+	if got := other.output("stdout"); strings.Contains(got, "sleep 4732") {
+		t.Errorf("a container of its own sees %q", got)
+	}
+	shared := n.pod()
+	first := shared.run("echo up; sleep 4732; true", named("first", rt.NamespaceMode_POD, ""))
+	first.waitOutput("up")
+	second := shared.run(see+"; pkill -f '^sleep 4732'", named("second", rt.NamespaceMode_POD, ""))
+	second.wait()
+	if got := second.output("stdout"); !strings.Contains(got, " pause \n") || !strings.Contains(got, " sleep 4732\n") {
+		t.Errorf("a container that shares the pod's processes sees %q (%s)", got, second.output("stderr"))
+	}
+	if st := first.wait(); st.ExitCode != 0 {
+		t.Errorf("after a signal of the pod's other container: %v", st)
+	}
+}
+
+func TestSysctls(t *testing.T) {
+	n := newNode(t)
+	sysctl := func(name, value string) func(*rt.PodSandboxConfig) {
+		return func(p *rt.PodSandboxConfig) { p.Linux.Sysctls = map[string]string{name: value} }
+	}
+	for name, value := range map[string]string{"kernel.shm_rmid_forced": "1", "net.ipv4.ip_unprivileged_port_start": "80"} {
+		c := n.pod(sysctl(name, value)).run("cat /proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+		if c.wait(); c.output("stdout") != value+"\n" {
+			t.Errorf("%s is %q, want %s", name, c.output("stdout"), value)
+		}
+	}
+	if _, err := n.tryPod(sysctl("kernel.no_such_thing", "1")); err == nil || !strings.Contains(err.Error(), "kernel.no_such_thing") {
+		t.Errorf("a setting that does not exist: %v", err)
+	}
+}
+
+func TestRuntimeHandler(t *testing.T) {
+	n := newNode(t)
+	res, err := n.rt.Status(context.Background(), &rt.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range append(res.GetRuntimeHandlers(), &rt.RuntimeHandler{Name: "gvisor"}) {
+		cfg := n.pod().cfg
+		cfg.Metadata.Uid += "-again"
+		_, err := n.rt.RunPodSandbox(context.Background(), &rt.RunPodSandboxRequest{Config: cfg, RuntimeHandler: h.Name})
+		if known := h.Features != nil; (err == nil) != known {
+			t.Errorf("handler %q: %v", h.Name, err)
+		}
+	}
+}

@@ -191,14 +191,22 @@ func (s *Server) Version(context.Context, *rt.VersionRequest) (*rt.VersionRespon
 	return &rt.VersionResponse{Version: "0.1.0", RuntimeName: runtimeName, RuntimeVersion: runtimeVersion(), RuntimeApiVersion: "v1"}, nil
 }
 
+// handlers are the runtimes that a RuntimeClass can name: the usual one, which
+// is libcontainer here as elsewhere.
+var handlers = []string{"", "runc"}
+
 // Status implements the CRI: New has done all that can fail.
 func (s *Server) Status(context.Context, *rt.StatusRequest) (*rt.StatusResponse, error) {
+	var known []*rt.RuntimeHandler
+	for _, name := range handlers {
+		known = append(known, &rt.RuntimeHandler{Name: name, Features: &rt.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: true}})
+	}
 	return &rt.StatusResponse{
 		Status: &rt.RuntimeStatus{Conditions: []*rt.RuntimeCondition{
 			{Type: rt.RuntimeReady, Status: true},
 			{Type: rt.NetworkReady, Status: true},
 		}},
-		RuntimeHandlers: []*rt.RuntimeHandler{{Features: &rt.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: true}}},
+		RuntimeHandlers: known,
 		Features:        &rt.RuntimeFeatures{SupplementalGroupsPolicy: true},
 	}, nil
 }

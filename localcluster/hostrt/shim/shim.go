@@ -35,7 +35,7 @@ type Shim struct {
 // Run serves until the engine shuts the shim down.
 func Run(cfg shimapi.Config, log *slog.Logger) error {
 	if err := setUp(cfg); err != nil {
-		return err
+		return errors.Join(err, os.WriteFile(filepath.Join(cfg.Dir, shimapi.FailedName), []byte(err.Error()), 0o600))
 	}
 	f := os.NewFile(shimapi.ListenFD, "socket")
 	unix.CloseOnExec(shimapi.ListenFD)

@@ -11,6 +11,8 @@ const (
 	SocketName = "shim.sock"
 	LogName    = "shim.log"
 	ShmName    = "shm"
+	// FailedName says why a shim could not begin to serve.
+	FailedName = "failed"
 	// StateName lies in a container's folder and is written by the shim.
 	StateName = "state.json"
 )
