@@ -81,6 +81,7 @@ func (d Dir) PodLogs() string        { return d.join("node", "pods-logs") }
 func (d Dir) Projects() string       { return d.join("node", "projects") }
 func (d Dir) Home(id string) string  { return d.join("node", "homes", id) }
 func (d Dir) Kept() string           { return d.join("node", "kept") }
+func (d Dir) Images() string         { return d.join("node", "images") }
 func (d Dir) NodeVar() string        { return d.join("node", "var") }
 func (d Dir) versionFile() string    { return d.join("version.json") }
 func (d Dir) lockFile() string       { return d.join("lock") }
@@ -99,7 +100,7 @@ func (d Dir) Init() error {
 		return err
 	}
 	for _, p := range []string{d.Run(), d.PKI(), d.DB(), d.Logs(), d.Volumes(), d.Node(), d.NodePKI(), d.Kubelet(),
-		d.Hostrt(), d.PodLogs(), d.Projects(), d.join("node", "homes"), d.Kept(), d.NodeVar()} {
+		d.Hostrt(), d.PodLogs(), d.Projects(), d.join("node", "homes"), d.Kept(), d.Images(), d.NodeVar()} {
 		if err := os.MkdirAll(p, 0o700); err != nil {
 			return fmt.Errorf("creating the data directory: %w", err)
 		}

@@ -29,7 +29,7 @@ func (s *Server) container(id string) (*container, error) {
 
 // CreateContainer implements the CRI. It only notes the container, and refuses
 // what could not start; its root is made when it starts.
-func (s *Server) CreateContainer(_ context.Context, r *rt.CreateContainerRequest) (*rt.CreateContainerResponse, error) {
+func (s *Server) CreateContainer(ctx context.Context, r *rt.CreateContainerRequest) (*rt.CreateContainerResponse, error) {
 	p, err := s.pod(r.GetPodSandboxId())
 	if err != nil {
 		return nil, err
@@ -39,37 +39,46 @@ func (s *Server) CreateContainer(_ context.Context, r *rt.CreateContainerRequest
 	if image == "" {
 		image = cfg.GetImage().GetImage()
 	}
-	if len(cfg.GetCommand())+len(cfg.GetArgs()) == 0 {
-		return nil, fmt.Errorf("container %s names no command, and on this node the machine stands in for image %s, whose own command is not known: set command in the pod, or import the image", cfg.GetMetadata().GetName(), image)
-	}
 	raw, err := encode(cfg)
 	if err != nil {
 		return nil, err
 	}
 	rec := containerRecord{ID: newID(), Config: raw, CreatedAt: time.Now().UnixNano()}
+	if rec.Image, err = s.useImage(ctx, rec.ID, cfg); err != nil {
+		return nil, fmt.Errorf("container %s: image %s: %w", cfg.GetMetadata().GetName(), image, err)
+	}
 	c := newContainer(p, rec, cfg)
-	if c.user, err = s.resolveUser(c); err != nil {
+	if err := s.note(c, rec, image); err != nil {
+		s.releaseImage(c)
 		return nil, err
 	}
-	// What cannot be honoured is refused now: the message then names the field.
-	if _, err := s.newSpec(c); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return nil, err
-	}
-	rec.User = c.user
-	if err := writeRecord(c.dir, containerFile, rec); err != nil {
-		return nil, err
-	}
-	s.once(p, "HostImage "+image, Event{Reason: "HostImage", Message: fmt.Sprintf("this machine stands in for image %s: its programs and libraries are used, and what is written outside volumes and the home folder goes with the pod", image)})
-	s.sayReadOnlyTrees(p)
+	s.sayImage(c, image)
 	s.warnAboutContainer(c)
 	s.mu.Lock()
 	s.containers[c.id] = c
 	s.mu.Unlock()
 	s.events.send(c, rt.ContainerEventType_CONTAINER_CREATED_EVENT)
 	return &rt.CreateContainerResponse{ContainerId: c.id}, nil
+}
+
+// note checks a new container and stores it.
+func (s *Server) note(c *container, rec containerRecord, image string) error {
+	if len(c.args()) == 0 {
+		return noCommand(c, image)
+	}
+	var err error
+	if c.user, err = s.resolveUser(c); err != nil {
+		return err
+	}
+	rec.User = c.user
+	// What cannot be honoured is refused now: the message then names the field.
+	if _, err := s.newSpec(c); err != nil {
+		return err
+	}
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return err
+	}
+	return writeRecord(c.dir, containerFile, rec)
 }
 
 // StartContainer implements the CRI. A command that cannot be run leaves a
@@ -102,12 +111,7 @@ func (s *Server) launch(ctx context.Context, c *container) (shimapi.State, error
 	if err != nil {
 		return shimapi.State{}, err
 	}
-	mounts, err := s.image.Prepare(c.layer())
-	if err != nil {
-		return shimapi.State{}, fmt.Errorf("making the container's root: %w", err)
-	}
-	spec.Mounts = append(mounts, spec.Mounts...)
-	if err := s.makeHome(c, spec); err != nil {
+	if err := s.prepareRoot(c, spec); err != nil {
 		return shimapi.State{}, err
 	}
 	shared, err := openShared(spec.Mounts)
@@ -228,7 +232,14 @@ const (
 )
 
 func stopSignal(c *container) unix.Signal {
-	name := strings.TrimPrefix(c.cfg.GetStopSignal().String(), "SIGNAL_")
+	if c.cfg.GetStopSignal() == rt.Signal_SIGNAL_RUNTIME_DEFAULT && c.image != nil {
+		return imageStopSignal(c.image.Config.StopSignal)
+	}
+	return namedSignal(strings.TrimPrefix(c.cfg.GetStopSignal().String(), "SIGNAL_"))
+}
+
+// namedSignal knows the signals by the CRI's names; an unknown one is SIGTERM.
+func namedSignal(name string) unix.Signal {
 	if sig := unix.SignalNum(name); sig != 0 {
 		return sig
 	}
@@ -272,6 +283,7 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 	}
 	s.keepFiles(c)
 	s.trash(c.dir)
+	s.releaseImage(c)
 	s.mu.Lock()
 	delete(s.containers, c.id)
 	s.mu.Unlock()

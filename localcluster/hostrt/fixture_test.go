@@ -16,6 +16,7 @@ import (
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/mlstudio/studio/localcluster/hostrt"
+	"github.com/mlstudio/studio/localcluster/images"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
@@ -43,6 +44,10 @@ func newNode(t testing.TB) *node {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	store, err := images.Open(filepath.Join(dir, "images"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := &node{t: t}
 	n.cfg = hostrt.Config{
 		StateDir: filepath.Join(dir, "state"), Socket: filepath.Join(dir, "cri.sock"), ShimPath: os.Getenv(shimEnv), PodLogsRoot: filepath.Join(dir, "logs"),
@@ -51,6 +56,7 @@ func newNode(t testing.TB) *node {
 			return nil, fmt.Errorf("project %q: %w", id, projects.ErrUnknown)
 		},
 		HomeDir: func(id string) string { return filepath.Join(dir, "homes", id) },
+		Images:  store,
 		Events: func(e hostrt.Event) {
 			n.mu.Lock()
 			defer n.mu.Unlock()

@@ -16,6 +16,9 @@ var dropped = []string{"/tmp", "/var/tmp", "/run", "/var/run", "/var/cache", "/v
 // keepFiles saves what a container has written outside volumes before its layer
 // is dropped, and names it in an Event.
 func (s *Server) keepFiles(c *container) {
+	if c.image != nil {
+		return // as on any cluster: who brings an image knows that it is not for keeping
+	}
 	if _, err := os.Lstat(c.layer().Root()); err != nil {
 		return // it was never started
 	}

@@ -21,6 +21,8 @@ import (
 const (
 	modeEnv = "STUDIO_HOSTRT_TEST_MODE"
 	shimEnv = "STUDIO_HOSTRT_TEST_SHIM"
+	// probeEnv is the program that the tests' images hold.
+	probeEnv = "STUDIO_HOSTRT_TEST_PROBE"
 	// plainUser is any user without rights and files.
 	plainUser = 61234
 )
@@ -65,6 +67,12 @@ func outside() (int, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("building the shim: %w\n%s", err, out)
 	}
+	probe := filepath.Join(dir, "probe")
+	build = exec.Command("go", "build", "-ldflags", "-s -w", "-o", probe, "./testdata/probe")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("building the tests' program: %w\n%s", err, out)
+	}
 	// Go's own build folder is closed to others.
 	self := filepath.Join(dir, "hostrt.test")
 	if err := copyFile("/proc/self/exe", self); err != nil {
@@ -87,7 +95,7 @@ func outside() (int, error) {
 			}
 		}
 		cmd := exec.Command(self, innerArgs()...)
-		cmd.Env = append(os.Environ(), modeEnv+"="+mode, shimEnv+"="+shim, "HOME=/", "TMPDIR="+tmp)
+		cmd.Env = append(os.Environ(), modeEnv+"="+mode, shimEnv+"="+shim, probeEnv+"="+probe, "HOME=/", "TMPDIR="+tmp)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
 		cmd.SysProcAttr = attributes(mode)
 		if err := cmd.Run(); err != nil {

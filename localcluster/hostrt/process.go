@@ -98,10 +98,17 @@ func (s *Server) newProcess(c *container, project *projects.Project) (*shimapi.P
 		}
 	}
 	sec := c.cfg.GetLinux().GetSecurityContext()
+	home := s.homeOf(c, who.UID)
+	if c.image != nil && project == nil {
+		home = who.Home
+	}
 	p := &shimapi.Process{
 		UID: who.UID, GID: who.GID, Groups: who.Groups,
 		NoNewPrivileges: sec.GetNoNewPrivs(), Capabilities: s.capabilitiesOf(sec),
-		Env: newEnv(c, project, s.homeOf(c, who.UID)), Cwd: c.cfg.GetWorkingDir(),
+		Env: newEnv(c, project, home), Cwd: c.cfg.GetWorkingDir(),
+	}
+	if p.Cwd == "" && project == nil && c.image != nil {
+		p.Cwd = c.image.Config.WorkingDir
 	}
 	if p.Cwd == "" {
 		p.Cwd = "/"

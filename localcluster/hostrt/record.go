@@ -41,6 +41,8 @@ type containerRecord struct {
 	Config    []byte `json:"config"`
 	CreatedAt int64  `json:"createdAt"`
 	User      *user  `json:"user,omitempty"`
+	// Image is nil where the machine stands in.
+	Image *realImage `json:"image,omitempty"`
 }
 
 // pod is a sandbox. Its fields but the first four are guarded by the server's lock.
@@ -64,6 +66,7 @@ type container struct {
 	pod     *pod
 	dir     string
 	cfg     *rt.ContainerConfig
+	image   *realImage
 	created int64
 	// user is set when the container is created.
 	user *user
@@ -88,7 +91,7 @@ func (s *Server) newPod(rec podRecord, cfg *rt.PodSandboxConfig) *pod {
 
 func newContainer(p *pod, rec containerRecord, cfg *rt.ContainerConfig) *container {
 	return &container{
-		id: rec.ID, pod: p, dir: filepath.Join(p.dir, containersDir, rec.ID), cfg: cfg, created: rec.CreatedAt, user: rec.User,
+		id: rec.ID, pod: p, dir: filepath.Join(p.dir, containersDir, rec.ID), cfg: cfg, image: rec.Image, created: rec.CreatedAt, user: rec.User,
 		state: shimapi.State{ID: rec.ID}, ended: make(chan struct{}),
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt/hostimage"
 	"github.com/mlstudio/studio/localcluster/hostrt/kept"
 	"github.com/mlstudio/studio/localcluster/hostrt/podnet"
+	"github.com/mlstudio/studio/localcluster/images"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
@@ -46,6 +47,8 @@ type Config struct {
 	// Project finds a registered project, HomeDir its persistent home folder.
 	Project func(id string) (*projects.Project, error)
 	HomeDir func(id string) string
+	// Images are the real images; where one is missing the machine may stand in.
+	Images *images.Store
 	// Events takes what a pod's user should know. It must not block.
 	Events func(Event)
 	// KeptDir takes files that containers left outside volumes, up to KeptBudget bytes.
@@ -77,9 +80,11 @@ type Server struct {
 	ports *podnet.HostPorts
 	pool  *podnet.Pool
 	image *hostimage.Image
-	kept  *kept.Store
-	caps  []string
-	ids   idMap
+	// overlay is the mount options for a root that is an image.
+	overlay string
+	kept    *kept.Store
+	caps    []string
+	ids     idMap
 
 	events *broadcaster
 	stream streaming.Server
@@ -103,8 +108,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MTU == 0 {
 		cfg.MTU = 1500
 	}
-	if cfg.AllowMount == nil || cfg.Events == nil || cfg.Project == nil || cfg.HomeDir == nil || cfg.HolderID == "" {
-		return nil, errors.New("hostrt: AllowMount, Events, Project, HomeDir and HolderID must be set")
+	if cfg.AllowMount == nil || cfg.Events == nil || cfg.Project == nil || cfg.HomeDir == nil || cfg.Images == nil || cfg.HolderID == "" {
+		return nil, errors.New("hostrt: AllowMount, Events, Project, HomeDir, Images and HolderID must be set")
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, pods: map[string]*pod{}, containers: map[string]*container{},
@@ -128,6 +133,7 @@ func New(cfg Config) (*Server, error) {
 	if s.image, err = hostimage.Discover(s.cfg.StateDir, cfg.Rootless); err != nil {
 		return nil, err
 	}
+	s.overlay = hostimage.ImageOptions(s.cfg.StateDir)
 	if s.caps, err = boundingSet(); err != nil {
 		return nil, err
 	}
@@ -141,6 +147,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.restoreHostPorts()
+	if err := s.forgetUses(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -39,7 +39,7 @@ func (s *Server) newSpec(c *container) (*shimapi.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	process.Args = slices.Concat(c.cfg.GetCommand(), c.cfg.GetArgs())
+	process.Args = c.args()
 	spec := &shimapi.Spec{
 		ID: c.id, Dir: c.dir, Root: c.layer().Root(), ReadOnlyRoot: sec.GetReadonlyRootfs(),
 		Masked: sec.GetMaskedPaths(), ReadOnly: sec.GetReadonlyPaths(),
@@ -94,6 +94,9 @@ func (s *Server) newMounts(c *container, project *projects.Project) ([]shimapi.M
 	if project != nil {
 		mounts = append(mounts, shimapi.Mount{Source: s.cfg.HomeDir(project.ID), Target: projects.HomeInPod, Type: "bind"})
 		for _, m := range project.Paths() {
+			if m.ReadOnly && c.image != nil && c.image.has(m.Path) {
+				continue // an interpreter of the host's must not hide the image's own
+			}
 			if _, err := os.Stat(m.Path); err != nil {
 				return nil, fmt.Errorf("project %s needs %s, which this node does not show (%w): run `studio run` in the project's folder again", project.Name, m.Path, err)
 			}
@@ -163,9 +166,10 @@ func resolve(p string) (string, error) {
 	return real, err
 }
 
-// newEnv is the container's environment: later entries win.
+// newEnv is the container's environment: later entries win. An image's takes the
+// place of the project's, whose interpreter is the host's.
 func newEnv(c *container, project *projects.Project, home string) []string {
-	values := map[string]string{"PATH": defaultPath, "HOME": home}
+	values := map[string]string{}
 	var order []string
 	set := func(k, v string) {
 		if !slices.Contains(order, k) {
@@ -181,7 +185,12 @@ func newEnv(c *container, project *projects.Project, home string) []string {
 	if c.cfg.GetTty() {
 		set("TERM", "xterm")
 	}
-	if project != nil {
+	if c.image != nil {
+		for _, kv := range c.image.Config.Env {
+			k, v, _ := strings.Cut(kv, "=")
+			set(k, v)
+		}
+	} else if project != nil {
 		for k, v := range project.Env {
 			set(k, v)
 		}
@@ -189,7 +198,7 @@ func newEnv(c *container, project *projects.Project, home string) []string {
 	for _, kv := range c.cfg.GetEnvs() {
 		set(kv.GetKey(), string(kv.GetValue()))
 	}
-	if project != nil && len(project.PathPrepend) > 0 {
+	if c.image == nil && project != nil && len(project.PathPrepend) > 0 {
 		set("PATH", strings.Join(append(slices.Clone(project.PathPrepend), values["PATH"]), ":"))
 	}
 	env := make([]string, len(order))

@@ -65,16 +65,15 @@ func (c *container) status() *rt.ContainerStatus {
 		Id: c.id, Metadata: c.cfg.GetMetadata(), State: c.criState(), CreatedAt: c.created,
 		StartedAt: c.state.StartedAt, FinishedAt: c.state.FinishedAt, ExitCode: int32(c.state.ExitCode),
 		Reason: c.state.Reason, Message: c.state.Message,
-		Image: c.cfg.GetImage(), ImageRef: imageID(c.cfg.GetImage().GetImage()), ImageId: imageID(c.cfg.GetImage().GetImage()),
+		Image: c.cfg.GetImage(), ImageRef: c.imageRef(), ImageId: c.imageID(),
 		Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations(), Mounts: c.cfg.GetMounts(), LogPath: c.logPath(),
 		StopSignal: c.cfg.GetStopSignal(), User: c.user.status(),
 	}
 }
 
 func (c *container) item() *rt.Container {
-	image := imageID(c.cfg.GetImage().GetImage())
 	return &rt.Container{
-		Id: c.id, PodSandboxId: c.pod.id, Metadata: c.cfg.GetMetadata(), Image: c.cfg.GetImage(), ImageRef: image, ImageId: image,
+		Id: c.id, PodSandboxId: c.pod.id, Metadata: c.cfg.GetMetadata(), Image: c.cfg.GetImage(), ImageRef: c.imageRef(), ImageId: c.imageID(),
 		State: c.criState(), CreatedAt: c.created, Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations(),
 	}
 }

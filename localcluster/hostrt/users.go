@@ -17,6 +17,8 @@ type user struct {
 	UID    uint32   `json:"uid"`
 	GID    uint32   `json:"gid"`
 	Groups []uint32 `json:"groups,omitempty"`
+	// Home is what the image says of it, empty where the machine stands in.
+	Home string `json:"home,omitempty"`
 }
 
 // status is the user as the kubelet wants to hear of it. A container that a
@@ -87,8 +89,14 @@ func (s *Server) resolveUser(c *container) (*user, error) {
 		name = strconv.FormatInt(sec.GetRunAsUser().GetValue(), 10)
 	case sec.GetRunAsUsername() != "":
 		name = sec.GetRunAsUsername()
+	case c.image != nil && c.image.Config.User != "":
+		name = c.image.Config.User
 	}
-	found, err := hostAccounts.find(name)
+	find := hostAccounts.find
+	if c.image != nil {
+		find = c.image.findUser
+	}
+	found, err := find(name)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +111,9 @@ func (s *Server) resolveUser(c *container) (*user, error) {
 		return nil, fmt.Errorf("the container is to run as group %d, which does not exist on this node: %s", gid, cureUnmapped)
 	}
 	u := &user{UID: uint32(found.Uid), GID: uint32(gid)}
+	if c.image != nil {
+		u.Home = found.Home
+	}
 	if s.ids.oneGroup {
 		s.warnOneGroup(c)
 		return u, nil

@@ -19,6 +19,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/hostrt"
+	"github.com/mlstudio/studio/localcluster/images"
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/kubelet"
 	"github.com/mlstudio/studio/localcluster/node/localpath"
@@ -98,6 +99,10 @@ func Drain(ctx context.Context, c Config, grace time.Duration) error {
 }
 
 func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*hostrt.Server, error) {
+	store, err := images.Open(c.Dir.Images())
+	if err != nil {
+		return nil, err
+	}
 	return hostrt.New(hostrt.Config{
 		StateDir: c.Dir.Hostrt(), Socket: c.Dir.CRISocket(),
 		ShimPath:    filepath.Join(c.Programs, "studio-shim"),
@@ -106,6 +111,7 @@ func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*host
 		PodCIDR:     net.PodCIDR, GatewayIP: net.Gateway(),
 		Project: func(id string) (*projects.Project, error) { return projects.Load(c.Dir, id) },
 		HomeDir: c.Dir.Home,
+		Images:  store,
 		Events:  events,
 		KeptDir: c.Dir.Kept(), KeptBudget: keptBudget,
 		AllowMount: allowMount(c.Dir),

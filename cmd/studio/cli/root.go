@@ -20,11 +20,13 @@ type app struct {
 	dataDir string
 	output  string
 	quiet   bool
+	// args are the whole command line.
+	args []string
 }
 
 // Run executes one command line and reports its error, which it also returns.
 func Run(ctx context.Context, streams Streams, args []string) error {
-	a := &app{Streams: streams}
+	a := &app{Streams: streams, args: args}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(streams.In)
@@ -54,7 +56,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail(err, fmt.Sprintf("`%s --help` lists the flags", cmd.CommandPath()))
 	})
-	root.AddCommand(a.up(), a.stop(), a.down(), a.delete(), a.status(), a.doctor(), a.run(), a.logs(), a.kubeconfig(), a.version())
+	root.AddCommand(a.up(), a.stop(), a.down(), a.delete(), a.status(), a.doctor(), a.run(), a.logs(), a.image(), a.kubeconfig(), a.version())
 	return root
 }
 

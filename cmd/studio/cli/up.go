@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) up() *cobra.Command {
-	var driver string
+	var driver, from string
 	var events bool
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -23,6 +23,9 @@ func (a *app) up() *cobra.Command {
 			start := time.Now()
 			e, dir, err := a.open(driver)
 			if err != nil {
+				return err
+			}
+			if err := a.chooseImages(from); err != nil {
 				return err
 			}
 			p := a.printer(a.Err)
@@ -59,6 +62,7 @@ func (a *app) up() *cobra.Command {
 		},
 	}
 	driverFlag(cmd, &driver)
+	imagesFlag(cmd, &from)
 	cmd.Flags().BoolVar(&events, "json", false, "print one JSON object for each step of progress")
 	a.outputFlag(cmd, "json", "yaml")
 	cmd.MarkFlagsMutuallyExclusive("json", "output")

@@ -92,8 +92,8 @@ const (
 	devptsData = "newinstance,ptmxmode=0666,mode=0620"
 )
 
-// system are the kernel's own file systems.
-func (img *Image) system() []shimapi.Mount {
+// System are the kernel's own file systems.
+func (img *Image) System() []shimapi.Mount {
 	pts := devptsData
 	if img.TerminalGroup {
 		pts += ",gid=5"

@@ -103,7 +103,8 @@ func (l Layer) Root() string { return filepath.Join(l.Dir, "root") }
 // Upper is the folder that takes what is written below a tree.
 func (l Layer) Upper(tree string) string { return filepath.Join(l.Dir, "upper", tree) }
 
-func (l Layer) work(tree string) string { return filepath.Join(l.Dir, "work", tree) }
+// Work is the kernel's own folder beside Upper.
+func (l Layer) Work(tree string) string { return filepath.Join(l.Dir, "work", tree) }
 
 // skeleton are the folders of an empty root.
 var skeleton = []struct {
@@ -152,14 +153,14 @@ func (img *Image) Prepare(l Layer) ([]shimapi.Mount, error) {
 			mounts = append(mounts, shimapi.Mount{Source: "/" + t.Name, Target: "/" + t.Name, Type: "bind", ReadOnly: true, RecursiveReadOnly: true})
 			continue
 		}
-		for _, d := range []string{l.Upper(t.Name), l.work(t.Name)} {
+		for _, d := range []string{l.Upper(t.Name), l.Work(t.Name)} {
 			if err := os.MkdirAll(d, 0o755); err != nil {
 				return nil, err
 			}
 		}
-		mounts = append(mounts, shimapi.Mount{Source: "overlay", Target: "/" + t.Name, Type: "overlay", Data: overlayData("/"+t.Name, l.Upper(t.Name), l.work(t.Name), t.Options)})
+		mounts = append(mounts, shimapi.Mount{Source: "overlay", Target: "/" + t.Name, Type: "overlay", Data: overlayData("/"+t.Name, l.Upper(t.Name), l.Work(t.Name), t.Options)})
 	}
-	return append(mounts, img.system()...), nil
+	return append(mounts, img.System()...), nil
 }
 
 func mkdir(path string, mode os.FileMode) error {

@@ -63,6 +63,11 @@ type IO struct {
 // *shimapi.Error with a reason and an exit code.
 func Start(spec *shimapi.Spec, pidNS string, stdio IO) (*Container, error) {
 	logrus.SetLevel(logrus.ErrorLevel)
+	unmount, err := mountRoot(spec)
+	if err != nil {
+		return nil, err
+	}
+	defer unmount()
 	config, err := newConfig(spec, pidNS)
 	if err != nil {
 		return nil, err

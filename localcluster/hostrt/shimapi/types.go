@@ -79,7 +79,9 @@ type Spec struct {
 	// Dir is the container's folder: its state lies there.
 	Dir string `json:"dir"`
 	// Root is the folder that becomes /.
-	Root         string   `json:"root"`
+	Root string `json:"root"`
+	// Overlay is mounted on Root first, where an image is the root.
+	Overlay      *Overlay `json:"overlay,omitempty"`
 	ReadOnlyRoot bool     `json:"readOnlyRoot,omitempty"`
 	Mounts       []Mount  `json:"mounts"`
 	Devices      []Device `json:"devices,omitempty"`
@@ -128,6 +130,20 @@ type Process struct {
 	Capabilities    []string `json:"capabilities,omitempty"`
 	NoNewPrivileges bool     `json:"noNewPrivileges,omitempty"`
 }
+
+// Overlay is a root file system out of an image's layers.
+type Overlay struct {
+	// Lower are the layers' folders, the topmost first.
+	Lower []string `json:"lower"`
+	Upper string   `json:"upper"`
+	Work  string   `json:"work"`
+	// Options begin with a comma.
+	Options string `json:"options"`
+}
+
+// OwnFolder is the type of a mount without a source: the root's own folder at
+// the target, made where it is missing, which stays writable in a root that is not.
+const OwnFolder = "own-folder"
 
 // Mount is one mount below the root, in order.
 type Mount struct {
