@@ -176,7 +176,7 @@ func TestImageUsers(t *testing.T) {
 		}
 		return
 	}
-	if got := n.runs("named:1", []string{"who"}); got != "1000 1000 [1000 44] /\n" {
+	if got := n.runs("named:1", []string{"who"}); got != "1000 1000 [44 1000] /\n" {
 		t.Errorf("the image's user: %q", got)
 	}
 	if got := n.runs("named:1", []string{"env", "HOME"}); got != "HOME=/work\n" {
@@ -186,7 +186,7 @@ func TestImageUsers(t *testing.T) {
 		c.Linux.SecurityContext.SupplementalGroupsPolicy = rt.SupplementalGroupsPolicy_Strict
 		c.Linux.SecurityContext.SupplementalGroups = []int64{7}
 	}
-	if got := n.runs("named:1", []string{"who"}, strict); got != "1000 1000 [1000 7] /\n" {
+	if got := n.runs("named:1", []string{"who"}, strict); got != "1000 1000 [7 1000] /\n" {
 		t.Errorf("groups of the pod alone: %q", got)
 	}
 	if got := n.runs("root:1", []string{"who"}); got != "0 0 [0 44] /\n" {
