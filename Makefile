@@ -59,6 +59,16 @@ guide: build ## type every command of the user's guide, as root and as a plain u
 e2e-crash: build ## kill -9 each part of the engine at 20 random moments of a run
 	@hack/e2e 'Crash'
 
+##@ Conformance: upstream's tests against the embedded cluster, as root and as a plain user
+
+.PHONY: conformance conformance-full conformance-ci
+conformance: build ## the 427 specs that run side by side; FOCUS=regexp narrows
+	@hack/conformance $(if $(FOCUS),-focus '$(FOCUS)')
+conformance-full: build ## the 35 serial, slow and disruptive ones
+	@hack/conformance -full $(if $(FOCUS),-focus '$(FOCUS)')
+conformance-ci: build ## a part of a few minutes that has a spec of everything
+	@hack/conformance -ci
+
 ##@ Benchmarks: one JSON object a line, each beside a peer measured in the same run
 
 bench-up: build ## time until the cluster is ready / a bare kube-apiserver

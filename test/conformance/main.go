@@ -29,11 +29,11 @@ func main() {
 
 // options are what the command line says.
 type options struct {
-	bin, programs, images, list string
-	focus                       *regexp.Regexp
-	full                        bool
-	procs, attempts             int
-	timeout                     time.Duration
+	bin, programs, images string
+	focus                 *regexp.Regexp
+	full, ci              bool
+	procs, attempts       int
+	timeout               time.Duration
 }
 
 func parse(args []string) (options, error) {
@@ -42,7 +42,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.bin, "bin", "bin", "folder of Studio's programs")
 	flags.StringVar(&o.programs, "programs", "bin/conformance", "folder of e2e.test, ginkgo and kubectl")
 	flags.StringVar(&o.images, "images", "", "archive of the images that the pods use")
-	flags.StringVar(&o.list, "list", "", "file of the specs to run; all of them without it")
+	flags.BoolVar(&o.ci, "ci", false, "run the part that CI runs")
 	focus := flags.String("focus", "", "regular expression that narrows the specs")
 	flags.BoolVar(&o.full, "full", false, "run the serial, slow and disruptive specs, and only those")
 	flags.IntVar(&o.procs, "procs", 4, "specs that run at once")
@@ -61,8 +61,8 @@ func parse(args []string) (options, error) {
 	if o.focus, err = regexp.Compile(*focus); err != nil {
 		return o, fmt.Errorf("-focus: %w", err)
 	}
-	if o.list != "" && *focus != "" {
-		return o, errors.New("-list and -focus: one of them")
+	if o.ci && (o.full || *focus != "") {
+		return o, errors.New("-ci, -full and -focus: one of them")
 	}
 	if o.full {
 		o.procs = 1 // they change the node under each other
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 	if os.Geteuid() != 0 {
 		mode = "rootless"
 	}
-	chosen, err := choose(o, mode)
+	chosen, err := choose(o, mode, lists)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	_ "embed"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 )
@@ -11,8 +10,16 @@ import (
 //go:embed baseline.txt
 var baselineText string
 
+//go:embed ci.txt
+var ciText string
+
 //go:embed skip.txt
 var skipText string
+
+// texts are the three lists of specs.
+type texts struct{ baseline, ci, skip string }
+
+var lists = texts{baselineText, ciText, skipText}
 
 // selection is what one run is about.
 type selection struct {
@@ -31,7 +38,7 @@ var special = regexp.MustCompile(`\[Serial\]|\[Slow\]|\[Disruptive\]`)
 
 // choose says which specs a run is about: all, those of a list, those that the
 // focus matches, or the special ones.
-func choose(o options, mode string) (selection, error) {
+func choose(o options, mode string, from texts) (selection, error) {
 	s := selection{baseline: map[string]bool{}, skipped: map[string]string{}, labels: "Conformance && !(Serial || Slow || Disruptive)"}
 	if o.full {
 		s.labels = "Conformance && (Serial || Slow || Disruptive)"
@@ -40,22 +47,18 @@ func choose(o options, mode string) (selection, error) {
 		s.focus = []string{o.focus.String()}
 	}
 	listed := map[string]bool{}
-	if o.list != "" {
-		raw, err := os.ReadFile(o.list)
-		if err != nil {
-			return s, fmt.Errorf("reading the list of specs: %w", err)
-		}
-		for _, name := range lines(string(raw)) {
+	if o.ci {
+		for _, name := range lines(from.ci) {
 			listed[name] = true
 			s.focus = append(s.focus, whole(name))
 		}
 	}
 	s.within = func(name string) bool {
 		return strings.Contains(name, "[Conformance]") && special.MatchString(name) == o.full &&
-			(o.list == "" || listed[name]) && o.focus.MatchString(name)
+			(!o.ci || listed[name]) && o.focus.MatchString(name)
 	}
 	known := map[string]bool{}
-	for _, name := range lines(baselineText) {
+	for _, name := range lines(from.baseline) {
 		known[name] = true
 		if s.within(name) {
 			s.baseline[name] = true
@@ -63,13 +66,13 @@ func choose(o options, mode string) (selection, error) {
 	}
 	for name := range listed {
 		if !known[name] {
-			return s, fmt.Errorf("%s: %q is no spec of the baseline", o.list, name)
+			return s, fmt.Errorf("ci.txt: %q is no spec of the baseline", name)
 		}
 	}
 	if len(s.baseline) == 0 && !o.full {
 		return s, fmt.Errorf("no spec of the baseline matches %q", o.focus)
 	}
-	skips, err := parseSkips(skipText, mode)
+	skips, err := parseSkips(from.skip, mode)
 	if err != nil {
 		return s, err
 	}
