@@ -72,6 +72,7 @@ func (d Dir) Volumes() string        { return d.join("volumes") }
 func (d Dir) Kubeconfig() string     { return d.join("kubeconfig") }
 func (d Dir) Network() string        { return d.join("network.json") }
 func (d Dir) Ports() string          { return d.join("ports.json") }
+func (d Dir) Exposed() string        { return d.join("exposed.json") }
 func (d Dir) Node() string           { return d.join("node") }
 func (d Dir) NodePKI() string        { return d.join("node", "pki") }
 func (d Dir) NodeKubeconfig() string { return d.join("node", "kubeconfig") }

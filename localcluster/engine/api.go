@@ -36,6 +36,9 @@ func (e *engine) listen(ctx context.Context) (stop func(), err error) {
 	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, _ *http.Request) { e.end(w, false) })
 	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, _ *http.Request) { e.end(w, true) })
 	mux.HandleFunc("POST /v1/projects", e.postProject)
+	mux.HandleFunc("GET /v1/exposures", e.getExposures)
+	mux.HandleFunc("POST /v1/exposures", e.postExposure)
+	mux.HandleFunc("DELETE /v1/exposures", e.deleteExposure)
 	srv := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
 	go srv.Serve(ownsocket.Only(l))
 	return func() { srv.Close() }, nil

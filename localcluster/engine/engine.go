@@ -16,6 +16,7 @@ import (
 	"github.com/mlstudio/studio/localcluster"
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/engine/client"
+	"github.com/mlstudio/studio/localcluster/expose"
 	holderclient "github.com/mlstudio/studio/localcluster/holder/client"
 	"github.com/mlstudio/studio/localcluster/notify"
 	"github.com/mlstudio/studio/version"
@@ -47,6 +48,7 @@ type engine struct {
 	hub      *hub
 	launcher *launcher
 	holder   *holderclient.Client
+	exposed  *expose.Manager
 
 	endOnce sync.Once
 	ending  chan struct{}
@@ -62,6 +64,12 @@ func Serve(ctx context.Context, c Config) error {
 		return err
 	}
 	defer release()
+	exposeCtx, unexpose := context.WithCancel(context.WithoutCancel(ctx))
+	defer unexpose()
+	if e.exposed, err = e.openExposed(exposeCtx); err != nil {
+		c.Notify.Send("engine", localcluster.Failed, err.Error(), 0)
+		return err
+	}
 	stopListening, err := e.listen(context.WithoutCancel(ctx))
 	if err != nil {
 		c.Notify.Send("engine", localcluster.Failed, err.Error(), 0)

@@ -188,11 +188,7 @@ func (e *engine) waitNodeReady(ctx context.Context) error {
 		return err
 	}
 	since := status.Node.Since.Truncate(time.Second)
-	cfg, err := clientcmd.BuildConfigFromFlags("", e.dir.Kubeconfig())
-	if err != nil {
-		return err
-	}
-	cs, err := kubernetes.NewForConfig(cfg)
+	cs, err := e.client()
 	if err != nil {
 		return err
 	}
@@ -216,6 +212,15 @@ func (e *engine) waitNodeReady(ctx context.Context) error {
 		return fmt.Errorf("waiting for the node: %w", err)
 	}
 	return nil
+}
+
+// client is the engine's own of the API server.
+func (e *engine) client() (kubernetes.Interface, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", e.dir.Kubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(cfg)
 }
 
 // waitPodsKnown returns when the kubelet knows the pods that went on while it

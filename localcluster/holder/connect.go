@@ -71,7 +71,7 @@ func connect(ctx context.Context, c net.Conn, dial func(context.Context, string)
 	up, err := dial(ctx, req.Host)
 	if err != nil {
 		log.Debug("dialing into the node", "address", req.Host, "error", err)
-		io.WriteString(c, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+		fmt.Fprintf(c, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n%s", len(err.Error()), err)
 		c.Close()
 		return
 	}

@@ -133,9 +133,13 @@ type pipes struct {
 	parent  []*os.File
 	copies  []func()
 	outputs sync.WaitGroup
+	// broken is closed when a reader of the output is gone.
+	broken chan struct{}
+	breaks sync.Once
 }
 
 func (p *pipes) open(in io.Reader, out, errOut io.Writer) error {
+	p.broken = make(chan struct{})
 	if in != nil {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -146,6 +150,9 @@ func (p *pipes) open(in io.Reader, out, errOut io.Writer) error {
 			go func() {
 				_, _ = io.Copy(w, in)
 				w.Close()
+				// What the command does not read must not block the connection,
+				// which carries its output and exit code too.
+				_, _ = io.Copy(io.Discard, in)
 			}()
 		})
 	}
@@ -158,7 +165,15 @@ func (p *pipes) open(in io.Reader, out, errOut io.Writer) error {
 			return err
 		}
 		p.add(1+i, w, r)
-		p.copies = append(p.copies, func() { p.outputs.Go(func() { _, _ = io.Copy(dst, r) }) })
+		p.copies = append(p.copies, func() {
+			p.outputs.Go(func() {
+				if _, err := io.Copy(dst, r); err != nil {
+					// The writer must not wait for a reader that is gone.
+					r.Close()
+					p.breaks.Do(func() { close(p.broken) })
+				}
+			})
+		})
 	}
 	return nil
 }

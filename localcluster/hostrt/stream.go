@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -19,6 +20,10 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
+
+// podDialTimeout bounds a dial inside a pod, where a server that does not
+// accept gives no event.
+const podDialTimeout = 10 * time.Second
 
 // serveStreams starts the server to which the kubelet sends the clients of
 // exec, attach and port-forward, on the node's own loopback. Each URL holds a
@@ -136,6 +141,8 @@ func (s *Server) runOnTerminal(ctx context.Context, c *container, args []string,
 		defer close(copied)
 		if out != nil {
 			_, _ = io.Copy(out, tty)
+			// Of a client that is gone the command learns as of a closed window.
+			tty.Close()
 		}
 	}()
 	code, err := cmd.wait()
@@ -190,11 +197,21 @@ func (r *streamRuntime) Attach(ctx context.Context, id string, in io.Reader, out
 	go followSize(ctx, resize, func(w, h uint16) {
 		_, _ = c.client().Call(ctx, shimapi.Request{Op: shimapi.OpResize, ID: id, Width: w, Height: h})
 	})
-	_, err = stream.Next()
-	if errors.Is(err, io.EOF) {
+	ended := make(chan error, 1)
+	go func() {
+		_, err := stream.Next()
+		ended <- err
+	}()
+	select {
+	case err = <-ended:
+	case <-p.broken: // the client is gone; the container goes on
 		return nil
 	}
-	return err
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	p.outputs.Wait() // the last words are on their way
+	return nil
 }
 
 // PortForward joins a client to a port of the pod's own loopback.
@@ -209,24 +226,16 @@ func (r *streamRuntime) PortForward(ctx context.Context, id string, port int32, 
 		return fmt.Errorf("port %d of the pod: %w", port, err)
 	}
 	defer conn.Close()
-	done := make(chan struct{}, 2)
 	go func() {
 		_, _ = io.Copy(conn, client)
+		// A client may have sent all and still wait for the answer.
 		_ = conn.(*net.TCPConn).CloseWrite()
-		done <- struct{}{}
 	}()
-	go func() {
-		_, _ = io.Copy(client, conn)
-		done <- struct{}{}
-	}()
-	select {
-	case <-ctx.Done():
-	case <-done:
-	}
+	_, _ = io.Copy(client, conn)
 	return nil
 }
 
-// dial connects from inside the pod's network namespace.
+// dial connects to the pod's loopback from inside its network namespace.
 func (p *pod) dial(ctx context.Context, port int32) (net.Conn, error) {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", p.record.ShimPID))
 	if err != nil {
@@ -245,9 +254,15 @@ func (p *pod) dial(ctx context.Context, port int32) (net.Conn, error) {
 			done <- result{nil, err}
 			return
 		}
-		// An address and no name, so the socket is made on this thread.
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		// Addresses and no name, so the sockets are made on this thread.
+		d := net.Dialer{Timeout: podDialTimeout}
+		conn, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if errors.Is(err, unix.ECONNREFUSED) {
+			// A server may take "localhost" for its IPv6 address alone.
+			if six, err6 := d.DialContext(ctx, "tcp", fmt.Sprintf("[::1]:%d", port)); err6 == nil {
+				conn, err = six, nil
+			}
+		}
 		done <- result{conn, err}
 	}()
 	res := <-done

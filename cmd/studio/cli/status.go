@@ -14,6 +14,7 @@ import (
 
 	"github.com/mlstudio/studio/cmd/studio/cli/progress"
 	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/localcluster/engine/client"
 	"github.com/mlstudio/studio/project/apply"
 )
 
@@ -35,6 +36,9 @@ func (a *app) status() *cobra.Command {
 				return err
 			}
 			full := statusReport{Status: s, Runs: a.recent(cmd.Context(), s)}
+			if s.Running {
+				full.Exposed, _ = a.exposures(cmd.Context()) // what can not be had is left out
+			}
 			switch {
 			case a.output != "":
 				return printAs(a.Out, a.output, full)
@@ -53,7 +57,8 @@ func (a *app) status() *cobra.Command {
 // statusReport is the engine's status and what runs on it.
 type statusReport struct {
 	localcluster.Status
-	Runs []run `json:"runs,omitempty"`
+	Runs    []run             `json:"runs,omitempty"`
+	Exposed []client.Exposure `json:"exposed,omitempty"`
 }
 
 // run is one run in a list.
@@ -150,6 +155,12 @@ func printStatus(w io.Writer, s statusReport, now time.Time) error {
 			return err
 		}
 		next = fmt.Sprintf("studio logs %s/%s", strings.ToLower(s.Runs[0].Kind), s.Runs[0].Name)
+	}
+	if len(s.Exposed) > 0 {
+		fmt.Fprintln(w)
+		if err := printExposures(w, s.Exposed); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, "\nnext: %s\n", next)
 	return err

@@ -138,6 +138,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	}
 	if res.StatusCode >= 400 {
 		defer res.Body.Close()
+		if res.StatusCode == refusedStatus {
+			return nil, readRefusal(res.Body)
+		}
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
 		return nil, errors.New(string(bytes.TrimSpace(text)))
 	}
