@@ -14,11 +14,13 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/mlstudio/studio/test/bench/netend"
 )
 
 // benches are what can be measured, by name.
 var benches = map[string]func(context.Context, *bench) error{
-	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine, "run": benchRun,
+	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine, "run": benchRun, "net": benchNet,
 }
 
 func main() {
@@ -32,6 +34,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "end" { // of a network measurement, started by bench net
+		return netend.Run(ctx, args[1:], os.Stdout)
+	}
 	names := strings.Join(slices.Sorted(maps.Keys(benches)), ", ")
 	b := &bench{out: os.Stdout}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)

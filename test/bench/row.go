@@ -21,8 +21,8 @@ type row struct {
 }
 
 // limit is what a figure may be at most: as such, as a ratio, or more than the
-// peer's; 0 is no limit.
-type limit struct{ studio, ratio, more float64 }
+// peer's; and what the ratio must be at least where more is better. 0 is no limit.
+type limit struct{ studio, ratio, more, least float64 }
 
 // bench is one run: where it prints and what it found too slow.
 type bench struct {
@@ -48,7 +48,19 @@ func (b *bench) report(r row, l limit) error {
 	b.check(r.Bench+": "+r.Unit, r.Studio, l.studio)
 	b.check(r.Bench+": ratio", r.Ratio, l.ratio)
 	b.check(r.Bench+": "+r.Unit+" more than the peer", round(r.Studio-r.Peer), l.more)
+	b.checkLeast(r.Bench+": ratio", r.Ratio, l.least)
 	return nil
+}
+
+func (b *bench) checkLeast(what string, got, least float64) {
+	if got >= least {
+		return
+	}
+	text := fmt.Sprintf("%s %g is below the limit of %g", what, got, least)
+	fmt.Fprintln(os.Stderr, text)
+	if got*b.slack < least {
+		b.exceeded = append(b.exceeded, text)
+	}
 }
 
 func (b *bench) check(what string, got, most float64) {

@@ -34,6 +34,9 @@ func TestLimits(t *testing.T) {
 		"within the slack":   {limit{studio: 2.9, ratio: 1.4}, 1.5, false},
 		"beyond the slack":   {limit{ratio: 0.9}, 1.5, true},
 		"no slack by itself": {limit{studio: 2.999}, 1, true},
+		"enough":             {limit{least: 1.5}, 1, false},
+		"too little":         {limit{least: 1.6}, 1, true},
+		"little, with slack": {limit{least: 1.6}, 1.5, false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -237,6 +237,13 @@ func (e *engine) assertNothingLeft() {
 
 // keepLogs prints the end of each part's log, which goes away with the folder.
 func (e *engine) keepLogs() {
+	crashes, _ := filepath.Glob(filepath.Join(e.dir.Logs(), "*.err"))
+	for _, name := range crashes {
+		// A crash says what it is first, then thousands of lines of goroutines.
+		if raw, err := os.ReadFile(name); err == nil && len(raw) > 0 {
+			e.t.Logf("the beginning of %s:\n%s", filepath.Base(name), raw[:min(len(raw), 3000)])
+		}
+	}
 	logs, _ := filepath.Glob(filepath.Join(e.dir.Logs(), "*.log"))
 	for _, name := range logs {
 		raw, err := os.ReadFile(name)
