@@ -166,9 +166,14 @@ func (n *netBench) servers(ctx context.Context) (targets map[string]string, stop
 	if _, err := n.log(ctx, "server"); err != nil {
 		return nil, nil, err
 	}
-	p, err = n.client.CoreV1().Pods(metav1.NamespaceDefault).Get(ctx, "server", metav1.GetOptions{})
-	if err != nil {
-		return nil, nil, err
+	// The kubelet tells of its address a moment later.
+	for p.Status.PodIP == "" {
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return nil, nil, err
+		}
+		if p, err = n.client.CoreV1().Pods(metav1.NamespaceDefault).Get(ctx, "server", metav1.GetOptions{}); err != nil {
+			return nil, nil, err
+		}
 	}
 	svc, err := n.client.CoreV1().Services(metav1.NamespaceDefault).Create(ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "server"},
