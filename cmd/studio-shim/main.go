@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
 	"github.com/mlstudio/studio/localcluster/hostrt/shim"
@@ -19,6 +22,8 @@ import (
 // It must never be the first thread: that one cannot end, and it is what the
 // process's own namespaces are read from.
 func init() { runtime.LockOSThread() }
+
+var name = []byte("studio-shim\x00")
 
 func main() {
 	if len(os.Args) != 2 {
@@ -34,6 +39,8 @@ func main() {
 		fmt.Println(version.Version)
 		return
 	}
+	// Without it `ps` names the descriptor that the program was run from.
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	var cfg shimapi.Config
 	err := json.Unmarshal([]byte(os.Args[1]), &cfg)

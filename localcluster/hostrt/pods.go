@@ -152,11 +152,12 @@ func (s *Server) startShim(p *pod) (*exec.Cmd, error) {
 	if opts.GetIpc() != rt.NamespaceMode_NODE {
 		flags |= unix.CLONE_NEWIPC
 	}
-	cmd := exec.Command(s.cfg.ShimPath, string(arg))
+	cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", shimapi.ProgramFD), string(arg))
+	cmd.Args[0] = s.cfg.ShimPath
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + defaultPath}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{socket}
+	cmd.ExtraFiles = []*os.File{socket, s.shim}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting studio-shim: %w", err)

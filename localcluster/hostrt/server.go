@@ -82,9 +82,11 @@ type Server struct {
 	image *hostimage.Image
 	// overlay is the mount options for a root that is an image.
 	overlay string
-	kept    *kept.Store
-	caps    []string
-	ids     idMap
+	// shim is the program of every pod's shim.
+	shim *os.File
+	kept *kept.Store
+	caps []string
+	ids  idMap
 
 	events *broadcaster
 	stream streaming.Server
@@ -138,6 +140,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.ids, err = readIDMap(); err != nil {
+		return nil, err
+	}
+	if s.shim, err = seal(cfg.ShimPath); err != nil {
 		return nil, err
 	}
 	if err := s.net.SetUp(); err != nil {

@@ -89,7 +89,7 @@ func read(dir string, pid int) (Process, error) {
 	args := strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
 	name := filepath.Base(args[0])
 	if exe, err := os.Readlink(filepath.Join(dir, "exe")); err == nil {
-		name = filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
+		name = strings.TrimPrefix(filepath.Base(strings.TrimSuffix(exe, " (deleted)")), "memfd:")
 	}
 	return Process{PID: pid, Parent: parent, Name: name, Args: args}, nil
 }

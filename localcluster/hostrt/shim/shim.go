@@ -39,6 +39,7 @@ func Run(cfg shimapi.Config, log *slog.Logger) error {
 	}
 	f := os.NewFile(shimapi.ListenFD, "socket")
 	unix.CloseOnExec(shimapi.ListenFD)
+	unix.CloseOnExec(shimapi.ProgramFD)
 	l, err := net.FileListener(f)
 	if err != nil {
 		return fmt.Errorf("taking the shim's socket: %w", err)

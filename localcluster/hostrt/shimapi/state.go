@@ -17,8 +17,11 @@ type Config struct {
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 }
 
-// ListenFD is the inherited descriptor of the shim's socket.
-const ListenFD = 3
+// Descriptors that a shim inherits: its socket and its own program.
+const (
+	ListenFD  = 3
+	ProgramFD = 4
+)
 
 // WriteState stores a state so that a reader sees the old or the new one. It
 // does not wait for the disk: after a power cut the whole pod is of another
