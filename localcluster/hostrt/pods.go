@@ -232,31 +232,66 @@ func (s *Server) StopPodSandbox(ctx context.Context, r *rt.StopPodSandboxRequest
 	rec := p.record
 	s.mu.Unlock()
 	if first {
-		s.releaseNetwork(p)
+		// Taking a link away waits for the kernel, and nobody needs to wait with it.
+		s.work.Go(func() { s.releaseNetwork(p) })
 	}
 	return &rt.StopPodSandboxResponse{}, writeRecord(p.dir, podFile, rec)
 }
 
-// endShim ends a pod's shim and all of its processes.
+// endShim ends a pod's shim and all of its processes. When the shim has said
+// that its containers have ended, its own end is not waited for.
 func (s *Server) endShim(ctx context.Context, p *pod) error {
-	if procs.Alive(p.record.ShimPID, p.record.ShimStart) {
-		// A shim that does not answer in this time hangs, and is killed.
-		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := p.client().Call(ask, shimapi.Request{Op: shimapi.OpShutdown})
-		cancel()
-		if err != nil {
-			s.log.Warn("a shim does not shut down and is killed", "pod", p.id, "error", err)
-		}
+	if !procs.Alive(p.record.ShimPID, p.record.ShimStart) {
+		return p.gone(ctx)
+	}
+	// A shim that does not answer in this time hangs, and is killed.
+	ask, cancel := context.WithTimeout(ctx, 5*time.Second)
+	_, err := p.client().Call(ask, shimapi.Request{Op: shimapi.OpShutdown})
+	cancel()
+	if err != nil {
+		s.log.Warn("a shim does not shut down and is killed", "pod", p.id, "error", err)
 		if err := procs.Kill(p.record.ShimPID, p.record.ShimStart); err != nil {
 			return err
 		}
+		return p.gone(ctx)
 	}
+	s.work.Go(func() {
+		if err := procs.Kill(p.record.ShimPID, p.record.ShimStart); err != nil {
+			s.log.Warn("ending a shim", "pod", p.id, "error", err)
+		}
+	})
+	// What the shim noted arrives by another connection.
+	for _, c := range s.startedOf(p) {
+		select {
+		case <-c.ended:
+		case <-p.lost:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// gone waits until a pod's shim is gone and its end noted.
+func (p *pod) gone(ctx context.Context) error {
 	select {
 	case <-p.lost:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// startedOf lists the containers of a pod that were ever started.
+func (s *Server) startedOf(p *pod) (all []*container) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.containers {
+		if c.pod == p && (c.starting || c.state.Phase != "") {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // RemovePodSandbox implements the CRI.
@@ -276,6 +311,9 @@ func (s *Server) RemovePodSandbox(ctx context.Context, r *rt.RemovePodSandboxReq
 	s.mu.Unlock()
 	if p == nil {
 		return &rt.RemovePodSandboxResponse{}, nil
+	}
+	if err := p.gone(ctx); err != nil {
+		return nil, fmt.Errorf("removing sandbox %s: %w", id, err)
 	}
 	for _, c := range own {
 		if err := s.removeContainer(ctx, c); err != nil {

@@ -55,7 +55,11 @@ func (s *Server) StopAll(ctx context.Context, limit time.Duration) error {
 	wait.Wait()
 	for i, p := range all {
 		wait.Go(func() {
-			_, errs[len(running)+i] = s.StopPodSandbox(ctx, &rt.StopPodSandboxRequest{PodSandboxId: p.id})
+			if _, err := s.StopPodSandbox(ctx, &rt.StopPodSandboxRequest{PodSandboxId: p.id}); err != nil {
+				errs[len(running)+i] = err
+				return
+			}
+			errs[len(running)+i] = p.gone(ctx)
 		})
 	}
 	wait.Wait()

@@ -16,6 +16,9 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
+// settled is when a container that still runs will likely run for long.
+const settled = time.Second
+
 type container struct {
 	shim *Shim
 	spec *shimapi.Spec
@@ -56,8 +59,8 @@ func (s *Shim) start(spec *shimapi.Spec, shared []*os.File) (shimapi.State, erro
 		return shimapi.State{}, err
 	}
 	// The heap is tiny; collecting early keeps a hundred shims small. Not before:
-	// a start must not wait for a collection.
-	go debug.SetGCPercent(20)
+	// neither a start nor the end of a short command must wait for a collection.
+	time.AfterFunc(settled, func() { debug.SetGCPercent(20) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return c.state, nil
@@ -135,9 +138,6 @@ func (c *container) end(code, sig int) {
 	if err := c.log.Close(); err != nil {
 		c.shim.log.Warn("closing the log", "container", c.spec.ID, "error", err)
 	}
-	if err := c.sb.Destroy(); err != nil {
-		c.shim.log.Warn("cleaning up after the container", "container", c.spec.ID, "error", err)
-	}
 	c.change(func(s *shimapi.State) {
 		s.Phase, s.ExitCode, s.Signal, s.FinishedAt = shimapi.Exited, code, sig, time.Now().UnixNano()
 		s.Reason = "Completed"
@@ -145,6 +145,9 @@ func (c *container) end(code, sig int) {
 			s.Reason = "Error"
 		}
 	})
+	if err := c.sb.Destroy(); err != nil {
+		c.shim.log.Warn("cleaning up after the container", "container", c.spec.ID, "error", err)
+	}
 	close(c.done)
 }
 
