@@ -52,7 +52,7 @@ func Run(ctx context.Context, c Config) error {
 	// A plain user may not lower the kubelet's own score, and a laptop's owner
 	// would not want it to outlive his browser.
 	deps.OOMAdjuster = oom.NewFakeOOMAdjuster()
-	if err := addPodSource(ctx, c.Dir.NodeKubeconfig(), deps); err != nil {
+	if err := addClients(ctx, c, &server.KubeletConfiguration, deps); err != nil {
 		return fmt.Errorf("setting up the kubelet: %w", err)
 	}
 	err = app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate)
