@@ -83,7 +83,7 @@ func parse(path string, raw []byte) (*file, error) {
 		wrong = append(wrong, problem.Problem{File: path, Message: err.Error()})
 	}
 	if f.Name != "" && (len(f.Name) > 63 || !nameForm.MatchString(f.Name)) {
-		wrong = append(wrong, f.at("name", fmt.Sprintf("%q is no name that Kubernetes takes", f.Name), fmt.Sprintf("use lower case letters, digits and dashes, such as %q", label(f.Name))))
+		wrong = append(wrong, f.at("name", fmt.Sprintf("%q is no name that Kubernetes takes", f.Name), fmt.Sprintf("use lower case letters, digits and dashes, such as %q", NameFor(f.Name))))
 	}
 	return f, wrong.Err()
 }

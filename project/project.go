@@ -141,7 +141,7 @@ func realDir(dir string) (string, error) {
 
 // defaults is what a folder without studio.yaml means.
 func defaults(dir string) *Project {
-	p := &Project{Name: label(filepath.Base(dir)), Dir: dir, Manifests: []string{dir}}
+	p := &Project{Name: NameFor(filepath.Base(dir)), Dir: dir, Manifests: []string{dir}}
 	if info, err := os.Stat(filepath.Join(dir, "manifests")); err == nil && info.IsDir() && !kustomized(dir) {
 		p.Manifests = []string{filepath.Join(dir, "manifests")}
 	}
@@ -161,8 +161,8 @@ func kustomized(dir string) bool {
 	return false
 }
 
-// label makes a DNS label of any name.
-func label(name string) string {
+// NameFor makes a project's name, a DNS label, of any text.
+func NameFor(name string) string {
 	mapped := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-':

@@ -46,6 +46,11 @@ func runControllerManager(ctx context.Context, f files) error {
 	if err != nil {
 		return fmt.Errorf("setting up the controller manager: %w", err)
 	}
+	// Upstream's own wait asks once a second and gives up after ten, which a busy
+	// machine's first start can take.
+	if err := waitReady(ctx, f.controllerKubeconfig(), "/healthz"); err != nil {
+		return ended(ctx, "controller manager", err)
+	}
 	return ended(ctx, "controller manager", controllermanager.Run(ctx, c.Complete()))
 }
 

@@ -51,6 +51,9 @@ func choose(args []string) (*selection, error) {
 			s.project = p
 		}
 		if p != nil && isDir(arg, p.Dir) {
+			if len(p.Manifests) == 0 {
+				return nil, fail(fmt.Errorf("the project %s names no manifests", p.Name), "name what to run: studio run FILE.py, or list folders under manifests in "+project.FileName)
+			}
 			s.paths = append(s.paths, relative(p.Manifests)...)
 		} else {
 			s.paths = append(s.paths, arg)

@@ -56,7 +56,22 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail(err, fmt.Sprintf("`%s --help` lists the flags", cmd.CommandPath()))
 	})
-	root.AddCommand(a.up(), a.stop(), a.down(), a.delete(), a.status(), a.doctor(), a.run(), a.logs(), a.expose(), a.image(), a.kubeconfig(), a.version())
+	root.AddCommand(
+		a.up(),
+		a.stop(),
+		a.down(),
+		a.delete(),
+		a.status(),
+		a.doctor(),
+		a.initialize(),
+		a.run(),
+		a.logs(),
+		a.schema(),
+		a.expose(),
+		a.image(),
+		a.kubeconfig(),
+		a.version(),
+	)
 	return root
 }
 
