@@ -237,3 +237,88 @@ func write(t *testing.T, path, content string) {
 		t.Fatal(err)
 	}
 }
+
+// A tool sees the environment below it and its own packages, and leaves the environment as it was.
+func TestToolOnTop(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(python, script string) string {
+		t.Helper()
+		out, err := exec.Command(python, "-c", script).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if out, err := exec.Command(systemPython, "-m", "venv", filepath.Join(dir, ".venv")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	below := filepath.Join(dir, ".venv", "lib", run(systemPython, "import sys; print('python%d.%d' % sys.version_info[:2])"), "site-packages")
+	if err := os.WriteFile(filepath.Join(below, "mine.py"), []byte("where = 'below'\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pkg := filepath.Join(dir, "pkg")
+	for name, content := range map[string]string{"pyproject.toml": "[project]\nname = 'ourtool'\nversion = '1'\n[build-system]\nrequires = []\nbuild-backend = 'build'\nbackend-path = ['.']\n", "build.py": buildBackend} {
+		if err := os.MkdirAll(pkg, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(pkg, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := project.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Resolve(context.Background(), p, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool := Tool{Name: "ourtool", Modules: []string{"ourtool"}, Packages: []string{pkg}}
+	installed := 0
+	say := func(line string) {
+		if strings.Contains(line, "lacks ourtool") {
+			installed++
+		}
+	}
+	for range 2 {
+		with, err := e.With(context.Background(), tool, say)
+		if err != nil {
+			t.Fatal(err)
+		}
+		python := filepath.Join(with.PathPrepend[0], "python3")
+		if got := run(python, "import mine, ourtool; print(mine.where, ourtool.here)"); got != "below on top" {
+			t.Errorf("on top: %s", got)
+		}
+		if len(with.Mounts) != len(e.Mounts)+1 {
+			t.Errorf("mounts %v", with.Mounts)
+		}
+	}
+	if installed != 1 {
+		t.Errorf("installed %d times", installed)
+	}
+	if has(context.Background(), e.Python, tool.Modules) {
+		t.Error("the tool was installed into the person's environment")
+	}
+	if with, err := e.With(context.Background(), Tool{Name: "mine", Modules: []string{"mine"}}, say); err != nil || with != e {
+		t.Errorf("what the environment has needs no tool: %v", err)
+	}
+	if _, err := e.With(context.Background(), Tool{Name: "no", Modules: []string{"no"}, Packages: []string{filepath.Join(dir, "nothing-here")}}, say); err == nil || !strings.Contains(err.Error(), "nothing-here") {
+		t.Errorf("pip's own words are missing: %v", err)
+	}
+}
+
+// buildBackend makes a wheel without anything from the network.
+const buildBackend = `import zipfile
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name = "ourtool-1-py3-none-any.whl"
+    with zipfile.ZipFile(folder + "/" + name, "w") as z:
+        z.writestr("ourtool.py", "here = 'on top'\n")
+        z.writestr("ourtool-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: ourtool\nVersion: 1\n")
+        z.writestr("ourtool-1.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        z.writestr("ourtool-1.dist-info/RECORD", "")
+    return name
+`

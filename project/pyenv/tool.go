@@ -14,8 +14,8 @@ import (
 )
 
 // Tool is a program that Studio brings to an environment without installing it
-// there: its packages come last on the interpreter's path, so that the
-// environment's own always win.
+// there: an environment of its own on top, with the person's below. pip sees
+// both, and adds only what is lacking or too old for the tool.
 type Tool struct {
 	// Name of the tool's folder.
 	Name string
@@ -25,31 +25,23 @@ type Tool struct {
 	Packages []string
 }
 
-// pathFolder of a tool holds sitecustomize.py, and nothing else that could be imported.
-const pathFolder = "path"
-
-// appendSite is run by every interpreter that has its folder on PYTHONPATH.
-const appendSite = `import glob, os, site
-for packages in glob.glob(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib*", "python*", "site-packages")):
-    site.addsitedir(packages)
-`
-
-// With gives the environment a tool, which is installed on its first use.
-func (e *Environment) With(ctx context.Context, t Tool, say Say) error {
+// With returns the environment with a tool on top, which is installed on its
+// first use.
+func (e *Environment) With(ctx context.Context, t Tool, say Say) (*Environment, error) {
 	if has(ctx, e.Python, t.Modules) {
-		return nil
+		return e, nil
 	}
 	dir, err := t.dir(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := t.install(ctx, e, dir, say); err != nil {
-		return err
+		return nil, err
 	}
-	e.Mounts = append(e.Mounts, projects.Mount{Path: dir, ReadOnly: true})
-	e.Env["PYTHONPATH"] = filepath.Join(dir, pathFolder)
-	e.Env["JUPYTER_PATH"] = filepath.Join(dir, "share", "jupyter")
-	return nil
+	with := *e
+	with.Mounts = append(append([]projects.Mount{}, e.Mounts...), projects.Mount{Path: dir, ReadOnly: true})
+	with.PathPrepend = append([]string{filepath.Join(dir, "bin")}, e.PathPrepend...)
+	return &with, nil
 }
 
 // has tells whether an interpreter can import all of the modules.
@@ -58,25 +50,21 @@ func has(ctx context.Context, python string, modules []string) bool {
 	return exec.CommandContext(ctx, python, append([]string{"-I", "-c", look}, modules...)...).Run() == nil
 }
 
-// dir is the tool's folder for this interpreter: compiled packages fit one version of one Python only.
+// dir is the tool's folder for this environment.
 func (t Tool) dir(e *Environment) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("finding a place for %s: %w", t.Name, err)
 	}
-	real, err := filepath.EvalSymlinks(e.Python)
-	if err != nil {
-		return "", fmt.Errorf("finding a place for %s: %w", t.Name, err)
-	}
-	key := sha256.Sum256([]byte(strings.Join(append([]string{real, e.Version}, t.Packages...), "\n")))
-	dir := filepath.Join(cache, "studio", "tools", fmt.Sprintf("%s-%s-%x", t.Name, e.Version, key[:4]))
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	key := sha256.Sum256([]byte(strings.Join(append([]string{e.Prefix, e.Python, e.Version}, t.Packages...), "\n")))
+	parent := filepath.Join(cache, "studio", "tools")
+	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", fmt.Errorf("making the folder of tools: %w", err)
 	}
-	if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
-		dir = filepath.Join(parent, filepath.Base(dir))
+	if parent, err = filepath.EvalSymlinks(parent); err != nil {
+		return "", fmt.Errorf("finding the folder of tools: %w", err)
 	}
-	return dir, nil
+	return filepath.Join(parent, fmt.Sprintf("%s-%s-%x", t.Name, e.Version, key[:4])), nil
 }
 
 // install makes the tool's environment, unless an earlier call finished it.
@@ -92,16 +80,12 @@ func (t Tool) install(ctx context.Context, e *Environment, dir string, say Say) 
 	if madeByStudio(dir) {
 		return nil
 	}
-	say(fmt.Sprintf("%s lacks %s: installing it beside the environment, once", e.Python, strings.Join(t.Modules, " and ")))
+	say(fmt.Sprintf("%s lacks %s: installing it on top, once, in %s", e.Python, strings.Join(t.Modules, " and "), dir))
 	if err := os.RemoveAll(dir); err != nil { // what an interrupted installation left
 		return fmt.Errorf("installing %s: %w", t.Name, err)
 	}
-	out, err := exec.CommandContext(ctx, e.Python, "-m", "venv", dir).CombinedOutput()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("%s\ninstalling %s: %w; on Debian and Ubuntu: apt-get install python3-venv", strings.TrimSpace(string(out)), t.Name, err)
+	if err := onTop(ctx, e.Python, dir); err != nil {
+		return fmt.Errorf("installing %s: %w", t.Name, err)
 	}
 	if err := pip(ctx, interpreter(dir), t.Packages, say); err != nil {
 		var failed *pipError
@@ -110,15 +94,37 @@ func (t Tool) install(ctx context.Context, e *Environment, dir string, say Say) 
 		}
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, pathFolder), 0o755); err != nil {
-		return fmt.Errorf("installing %s: %w", t.Name, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, pathFolder, "sitecustomize.py"), []byte(appendSite), 0o644); err != nil {
-		return fmt.Errorf("installing %s: %w", t.Name, err)
-	}
 	// The mark last: what has it is whole.
 	if err := os.WriteFile(filepath.Join(dir, marker), []byte("tool "+t.Name+"\n"), 0o644); err != nil {
 		return fmt.Errorf("installing %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// layer makes an environment on top of the interpreter's own: what the base
+// installation has is seen as the person's environment sees it, and a virtual
+// environment is put between.
+const layer = `import os, site, sys, venv
+target = sys.argv[1]
+virtual = sys.prefix != sys.base_prefix
+system = not virtual
+if virtual:
+    with open(os.path.join(sys.prefix, "pyvenv.cfg")) as f:
+        system = any(line.replace(" ", "").strip().lower() == "include-system-site-packages=true" for line in f)
+venv.create(target, system_site_packages=system, with_pip=True, symlinks=True)
+if virtual:
+    own = [p for p in site.getsitepackages() if os.path.isdir(p) and p.startswith(sys.prefix + os.sep)]
+    packages = os.path.join(target, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+    with open(os.path.join(packages, "_below.pth"), "w") as f:
+        f.write("import site; " + "; ".join("site.addsitedir(%r)" % p for p in own) + "\n")`
+
+func onTop(ctx context.Context, python, dir string) error {
+	out, err := exec.CommandContext(ctx, python, "-c", layer, dir).CombinedOutput()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("%s\nmaking an environment with %s: %w; on Debian and Ubuntu: apt-get install python3-venv", strings.TrimSpace(string(out)), python, err)
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func (a *app) runCode(ctx context.Context, args, rest []string, f *runFlags) err
 		}
 	}
 	if e.Kind == entry.Notebook && !f.dryRun {
-		if err := env.With(ctx, papermill, func(line string) { a.note("python: %s", line) }); err != nil {
+		if env, err = env.With(ctx, papermill, func(line string) { a.note("python: %s", line) }); err != nil {
 			return err
 		}
 	}
