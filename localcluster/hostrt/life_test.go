@@ -3,6 +3,7 @@ package hostrt_test
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/mlstudio/studio/localcluster/hostrt"
 	"github.com/mlstudio/studio/localcluster/hostrt/procs"
 )
 
@@ -178,7 +180,7 @@ func TestStopAllGivesEachItsGrace(t *testing.T) {
 	kind.waitOutput("up")
 	deaf.waitOutput("up")
 	begun := time.Now()
-	if err := n.srv.StopAll(context.Background(), 0); err != nil {
+	if err := n.srv.StopAll(context.Background(), 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(begun); took < time.Second || took > 5*time.Second {
@@ -189,6 +191,30 @@ func TestStopAllGivesEachItsGrace(t *testing.T) {
 	}
 	if st := deaf.status(); st.ExitCode != 137 {
 		t.Errorf("the one that does not listen: %v", st)
+	}
+}
+
+// TestStopAllLetsThePodPrepare: what comes before the signal counts as grace.
+func TestStopAllLetsThePodPrepare(t *testing.T) {
+	n := newNode(t)
+	c := n.pod().run("trap 'cat /tmp/prepared; exit 0' TERM; echo up; while :; do sleep 0.02; done", func(c *rt.ContainerConfig) {
+		c.Annotations = map[string]string{"io.kubernetes.pod.terminationGracePeriod": "20", "mine": "x"}
+	})
+	c.waitOutput("up")
+	err := n.srv.StopAll(context.Background(), 0, func(ctx context.Context, e hostrt.Ending) {
+		if end, ok := ctx.Deadline(); !ok || time.Until(end) > 20*time.Second {
+			t.Errorf("the hook may take until %v", end)
+		}
+		if e.ID != c.id || e.Annotations["mine"] != "x" || net.ParseIP(e.PodIP) == nil {
+			t.Errorf("ending %+v", e)
+		}
+		c.exec("sh", "-c", "echo prepared >/tmp/prepared")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := c.status(); st.ExitCode != 0 || !strings.HasSuffix(c.output("stdout"), "prepared\n") {
+		t.Errorf("%v %q", st, c.output("stdout"))
 	}
 }
 

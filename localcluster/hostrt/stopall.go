@@ -30,10 +30,18 @@ func graceOf(c *container, limit time.Duration) time.Duration {
 	return grace
 }
 
-// StopAll ends every pod for `studio down`: stop signals to all containers at
-// once, for each its own grace to end, at most limit unless that is 0, then the
-// sandboxes. The kubelet would start them anew, so it must have ended before.
-func (s *Server) StopAll(ctx context.Context, limit time.Duration) error {
+// Ending is a container that is about to be told to end.
+type Ending struct {
+	ID                  string
+	Labels, Annotations map[string]string
+	PodIP               string
+}
+
+// StopAll ends every pod for `studio down`: what before does for each container,
+// then its stop signal, for each its own grace to end, at most limit unless that
+// is 0, and last the sandboxes. The kubelet would start them anew, so it must
+// have ended before.
+func (s *Server) StopAll(ctx context.Context, limit time.Duration, before func(context.Context, Ending)) error {
 	s.mu.Lock()
 	var running []*container
 	var all []*pod
@@ -50,7 +58,10 @@ func (s *Server) StopAll(ctx context.Context, limit time.Duration) error {
 	errs := make([]error, len(running)+len(all))
 	var wait sync.WaitGroup
 	for i, c := range running {
-		wait.Go(func() { errs[i] = s.stopContainer(ctx, c, graceOf(c, limit)) })
+		wait.Go(func() {
+			left := s.prepareEnd(ctx, c, graceOf(c, limit), before)
+			errs[i] = s.stopContainer(ctx, c, left)
+		})
 	}
 	wait.Wait()
 	for i, p := range all {
@@ -64,4 +75,20 @@ func (s *Server) StopAll(ctx context.Context, limit time.Duration) error {
 	}
 	wait.Wait()
 	return errors.Join(errs...)
+}
+
+// leastGrace is left for the stop signal however long what came before took,
+// as with the kubelet.
+const leastGrace = 2 * time.Second
+
+// prepareEnd runs what comes before a stop signal and returns what is left of the grace.
+func (s *Server) prepareEnd(ctx context.Context, c *container, grace time.Duration, before func(context.Context, Ending)) time.Duration {
+	if before == nil || grace == 0 {
+		return grace
+	}
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	before(ctx, Ending{ID: c.id, Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations(), PodIP: s.podIP(c.pod).String()})
+	return max(grace-time.Since(begun), min(grace, leastGrace))
 }

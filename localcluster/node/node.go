@@ -82,7 +82,7 @@ func Run(ctx context.Context, c Config) error {
 	return g.Wait()
 }
 
-// Drain ends all pods. Each has its own grace, and at most the given one unless
+// Drain ends all pods, after their preStop hooks. Each has its own grace, and at most the given one unless
 // that is 0.
 func Drain(ctx context.Context, c Config, grace time.Duration) error {
 	net, err := network.Load(c.Dir)
@@ -95,7 +95,7 @@ func Drain(ctx context.Context, c Config, grace time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return runtime.StopAll(ctx, grace)
+	return runtime.StopAll(ctx, grace, preStop(runtime, c.Log))
 }
 
 func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*hostrt.Server, error) {
