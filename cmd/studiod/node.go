@@ -48,7 +48,8 @@ func (p *part) node() *cobra.Command {
 			mapping := namespaces.Current()
 			c := node.Config{
 				Dir: d, HolderID: id, Programs: filepath.Dir(exe), Rootless: mapping != namespaces.None, OneID: mapping == namespaces.Single,
-				Notify: notifier, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+				GroupsDir: holder.GroupsDir,
+				Notify:    notifier, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 			}
 			if text, ok := os.LookupEnv(holder.EnvDrain); ok {
 				grace, err := strconv.ParseFloat(text, 64)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/localcluster/cgroup"
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/engine/client"
 	holderclient "github.com/mlstudio/studio/localcluster/holder/client"
@@ -149,7 +150,7 @@ func (d *Driver) Down(ctx context.Context, progress localcluster.Progress) error
 	if err != nil && !errors.Is(err, holderclient.ErrNotRunning) {
 		return fmt.Errorf("ending the pods: %w", err)
 	}
-	return nil
+	return cgroup.Remove(d.dir)
 }
 
 func (d *Driver) end(ctx context.Context, progress localcluster.Progress, ask func(context.Context) error) error {

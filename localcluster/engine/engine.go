@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/localcluster/cgroup"
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/engine/client"
 	"github.com/mlstudio/studio/localcluster/expose"
@@ -177,7 +178,9 @@ func (e *engine) endNode(ctx context.Context, failedStart bool) error {
 	}
 	phase, end := "stop", e.holder.StopNode
 	if e.endPods || failedStart && err == nil && !status.Pods {
-		phase, end = "down", func(ctx context.Context) error { return e.holder.Shutdown(ctx, holderclient.Shutdown{}) }
+		phase, end = "down", func(ctx context.Context) error {
+			return errors.Join(e.holder.Shutdown(ctx, holderclient.Shutdown{}), cgroup.Remove(e.dir))
+		}
 	}
 	start := time.Now()
 	e.hub.event(localcluster.Event{Phase: phase, State: localcluster.Started})

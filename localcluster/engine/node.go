@@ -17,9 +17,11 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/localcluster/cgroup"
 	"github.com/mlstudio/studio/localcluster/engine/client"
 	"github.com/mlstudio/studio/localcluster/holder"
 	holderclient "github.com/mlstudio/studio/localcluster/holder/client"
+	"github.com/mlstudio/studio/localcluster/machine"
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/projects"
 	"github.com/mlstudio/studio/version"
@@ -143,7 +145,15 @@ func (e *engine) ensureHolder(ctx context.Context) (holderclient.Status, error) 
 	if !errors.Is(err, holderclient.ErrNotRunning) {
 		return status, err
 	}
-	if _, err := holder.Spawn(ctx, holder.Options{Dir: e.dir, Program: e.exe}); err != nil {
+	// The group of a holder that was killed is of no use any more.
+	if err := cgroup.Remove(e.dir); err != nil {
+		e.log.Warn("the pods' earlier control group stays", "error", err)
+	}
+	share, err := machine.Own()
+	if err != nil {
+		return status, err
+	}
+	if _, err := holder.Spawn(ctx, holder.Options{Dir: e.dir, Program: e.exe, Share: &share}); err != nil {
 		return status, err
 	}
 	return e.holder.Status(ctx)

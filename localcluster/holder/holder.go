@@ -117,6 +117,13 @@ func start(ctx context.Context, c Config) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
+	group, err := awaitGroup()
+	if err != nil {
+		return nil, err
+	}
+	if group.Why != "" {
+		c.Log.Info("pods have no control group", "why", group.Why)
+	}
 	h := &holder{config: c, programs: filepath.Dir(exe), id: newID(), since: time.Now(), mapping: namespaces.Current(), reaper: startReaper(), events: newEvents()}
 	if h.thread, err = startThread(); err != nil {
 		return nil, namespaces.Explain("starting the holder", err)
@@ -125,7 +132,7 @@ func start(ctx context.Context, c Config) (*holder, error) {
 	if err := h.connect(ctx, net); err != nil {
 		return nil, err
 	}
-	r := root{dir: c.Dir, home: homeOf(), bin: h.programs, capable: h.mapping == namespaces.None, nameserver: network.Nameserver.String()}
+	r := root{dir: c.Dir, home: homeOf(), bin: h.programs, capable: h.mapping == namespaces.None, nameserver: network.Nameserver.String(), group: group}
 	if err := r.check(); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mlstudio/studio/localcluster/cgroup"
 	"github.com/mlstudio/studio/localcluster/datadir"
 )
 
@@ -30,6 +31,8 @@ type root struct {
 	capable bool
 	// nameserver is the address of the network stack's DNS.
 	nameserver string
+	// group of the pods, made on the host's side.
+	group cgroup.Group
 	// mountProc mounts the proc of the pods' PID namespace on a folder.
 	mountProc func(string) error
 }
@@ -61,7 +64,7 @@ func (r root) enter() error {
 	if err := unix.Mount(base, base, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mounting the node's root: %w", err)
 	}
-	for _, step := range []func(string) error{r.system, r.kernel, r.devices, r.writable, r.data, r.names} {
+	for _, step := range []func(string) error{r.system, r.kernel, r.devices, r.writable, r.groups, r.data, r.names} {
 		if err := step(base); err != nil {
 			return fmt.Errorf("building the node's root: %w", err)
 		}

@@ -2,6 +2,7 @@ package holder
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,10 @@ import (
 	"syscall"
 
 	"github.com/mlstudio/studio/localcluster"
+	"github.com/mlstudio/studio/localcluster/cgroup"
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/holder/namespaces"
+	"github.com/mlstudio/studio/localcluster/machine"
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/notify"
 )
@@ -26,6 +29,8 @@ type Options struct {
 	Args    []string
 	// Env is added to this process's environment.
 	Env []string
+	// Share bounds the pods by a control group, where one is to be had; nil makes none.
+	Share *machine.Share
 }
 
 // Spawn starts a holder that outlives this process, and returns its id here
@@ -61,6 +66,16 @@ func Spawn(ctx context.Context, o Options) (int, error) {
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{tell}
+	var groupRead, groupWrite *os.File
+	if o.Share != nil {
+		if groupRead, groupWrite, err = os.Pipe(); err != nil {
+			return 0, fmt.Errorf("starting the holder: %w", err)
+		}
+		defer groupRead.Close()
+		defer groupWrite.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, groupRead)
+		cmd.Env = append(cmd.Env, envGroupFD+"=4")
+	}
 	// A session of its own: no terminal's end reaches it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	_, err = namespaces.Start(cmd)
@@ -69,6 +84,12 @@ func Spawn(ctx context.Context, o Options) (int, error) {
 		return 0, err
 	}
 	go cmd.Wait() // Only to leave no zombie while this process lives.
+	if o.Share != nil {
+		if err := json.NewEncoder(groupWrite).Encode(cgroup.Make(ctx, o.Dir, cmd.Process.Pid, *o.Share)); err != nil {
+			cmd.Process.Kill()
+			return 0, fmt.Errorf("starting the holder: %w", err)
+		}
+	}
 	stop := context.AfterFunc(ctx, func() { told.Close() })
 	defer stop()
 	if err := awaitStart(told, out); err != nil {

@@ -52,6 +52,16 @@ func (s *Server) adopt() error {
 			return fmt.Errorf("adopting pod %s: %w", p.id, err)
 		}
 	}
+	if s.groups == nil {
+		return nil
+	}
+	err = s.groups.Sweep(func(id string) bool {
+		p, err := s.pod(id)
+		return err == nil && !p.record.Stopped
+	})
+	if err != nil {
+		s.log.Warn("removing the control groups of earlier pods", "error", err)
+	}
 	return nil
 }
 

@@ -57,6 +57,13 @@ func (s *Server) CreateContainer(ctx context.Context, r *rt.CreateContainerReque
 	s.mu.Lock()
 	s.containers[c.id] = c
 	s.mu.Unlock()
+	if err := s.limitPod(p); err != nil {
+		s.mu.Lock()
+		delete(s.containers, c.id)
+		s.mu.Unlock()
+		s.trash(c.dir)
+		return nil, err
+	}
 	s.events.send(c, rt.ContainerEventType_CONTAINER_CREATED_EVENT)
 	return &rt.CreateContainerResponse{ContainerId: c.id}, nil
 }
@@ -299,10 +306,4 @@ func (s *Server) ReopenContainerLog(ctx context.Context, r *rt.ReopenContainerLo
 	}
 	_, err = c.client().Call(ctx, shimapi.Request{Op: shimapi.OpReopen, ID: c.id})
 	return &rt.ReopenContainerLogResponse{}, err
-}
-
-// UpdateContainerResources implements the CRI: no limit is enforced yet, so
-// none can change.
-func (s *Server) UpdateContainerResources(context.Context, *rt.UpdateContainerResourcesRequest) (*rt.UpdateContainerResourcesResponse, error) {
-	return &rt.UpdateContainerResourcesResponse{}, nil
 }

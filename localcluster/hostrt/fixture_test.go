@@ -17,6 +17,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/hostrt"
 	"github.com/mlstudio/studio/localcluster/images"
+	"github.com/mlstudio/studio/localcluster/machine"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
@@ -69,7 +70,8 @@ func newNode(t testing.TB) *node {
 			}
 			return fmt.Errorf("not allowed in this test")
 		},
-		Rootless: mode() != "root",
+		Rootless: mode() != "root", GroupsDir: groupsDir(),
+		Share: machine.Share{Tasks: 2000, PodTasks: 400},
 	}
 	n.start()
 	t.Cleanup(func() {

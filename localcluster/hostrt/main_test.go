@@ -1,6 +1,8 @@
 package hostrt_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +15,10 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/mlstudio/studio/localcluster/cgroup"
+	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/machine"
 )
 
 // The tests need namespaces of their own, as the node has them, so the test
@@ -23,6 +29,8 @@ const (
 	shimEnv = "STUDIO_HOSTRT_TEST_SHIM"
 	// probeEnv is the program that the tests' images hold.
 	probeEnv = "STUDIO_HOSTRT_TEST_PROBE"
+	// groupEnv holds the control group that the test of root's node gets.
+	groupEnv = "STUDIO_HOSTRT_TEST_GROUP"
 	// plainUser is any user without rights and files.
 	plainUser = 61234
 )
@@ -37,6 +45,9 @@ func TestMain(m *testing.M) {
 		// Here, as only its own namespace may remove all that a node has made.
 		left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*"))
 		for _, path := range left {
+			if path == groupsDir() {
+				continue // Its mounts go with this namespace.
+			}
 			if err := os.RemoveAll(path); err != nil {
 				fmt.Fprintln(os.Stderr, "cleaning up:", err)
 				code = 1
@@ -96,6 +107,14 @@ func outside() (int, error) {
 		}
 		cmd := exec.Command(self, innerArgs()...)
 		cmd.Env = append(os.Environ(), modeEnv+"="+mode, shimEnv+"="+shim, probeEnv+"="+probe, "HOME=/", "TMPDIR="+tmp)
+		if mode == "root" {
+			group, remove, err := makeGroup(datadir.Dir(tmp))
+			if err != nil {
+				return 1, err
+			}
+			defer remove()
+			cmd.Env = append(cmd.Env, groupEnv+"="+group)
+		}
 		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
 		cmd.SysProcAttr = attributes(mode)
 		if err := cmd.Run(); err != nil {
@@ -104,6 +123,24 @@ func outside() (int, error) {
 		}
 	}
 	return code, nil
+}
+
+// makeGroup makes the group that the holder makes for a node.
+func makeGroup(d datadir.Dir) (group string, remove func(), err error) {
+	share, err := machine.Own()
+	if err != nil {
+		return "", nil, err
+	}
+	g := cgroup.Make(context.Background(), d, os.Getpid(), share)
+	if g.Why != "" {
+		fmt.Println("--- without control groups:", g.Why)
+	}
+	raw, err := json.Marshal(g)
+	return string(raw), func() {
+		if err := cgroup.Remove(d); err != nil {
+			fmt.Fprintln(os.Stderr, "cleaning up:", err)
+		}
+	}, err
 }
 
 // innerArgs leaves out the files that `go test` wants from the outer run, which
@@ -145,6 +182,15 @@ func enter() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
 	}
+	var group cgroup.Group
+	if raw := os.Getenv(groupEnv); raw != "" {
+		if err := json.Unmarshal([]byte(raw), &group); err != nil {
+			return err
+		}
+	}
+	if err := group.Show("", groupsDir()); err != nil {
+		return err
+	}
 	// The runtime serves streams on the node's loopback, which the holder has started.
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -171,6 +217,9 @@ func copyFile(from, to string) error {
 	}
 	return out.Close()
 }
+
+// groupsDir is where the node sees its group, if it has one.
+func groupsDir() string { return filepath.Join(os.TempDir(), "cgroup") }
 
 func mode() string { return os.Getenv(modeEnv) }
 

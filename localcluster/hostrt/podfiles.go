@@ -97,8 +97,8 @@ func (s *Server) sayReadOnlyTrees(p *pod) {
 // warnAboutContainer says what of a container is not honoured.
 func (s *Server) warnAboutContainer(c *container) {
 	name := c.cfg.GetMetadata().GetName()
-	if r := c.cfg.GetLinux().GetResources(); r.GetMemoryLimitInBytes() > 0 || r.GetCpuQuota() > 0 {
-		s.once(c.pod, "LimitsNotEnforced", Event{Warning: true, Reason: "LimitsNotEnforced", Message: fmt.Sprintf("the limits of container %s count for scheduling, but this node does not enforce them: a container may use more", name)})
+	if s.groups == nil && c.cfg.GetLinux().GetResources().GetCpuQuota() > 0 {
+		s.once(c.pod, "LimitsNotEnforced", Event{Warning: true, Reason: "LimitsNotEnforced", Message: fmt.Sprintf("the CPU limit of container %s counts for scheduling but is not enforced, for this node has no control groups: the container steps back for the desktop instead. Memory and processes are limited. `studio doctor` says how to get control groups", name)})
 	}
 	s.warnAboutSecurity(c)
 }

@@ -102,6 +102,9 @@ func (s *Server) startPod(p *pod) error {
 	if err := writeRecord(p.dir, podFile, p.record); err != nil {
 		return err
 	}
+	if err := s.makeGroup(p); err != nil {
+		return err
+	}
 	if dir := p.cfg.GetLogDirectory(); dir != "" {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -130,7 +133,13 @@ func (s *Server) startPod(p *pod) error {
 }
 
 func (s *Server) startShim(p *pod) (*exec.Cmd, error) {
-	arg, err := json.Marshal(shimapi.Config{Dir: p.dir, Hostname: p.cfg.GetHostname(), Sysctls: p.cfg.GetLinux().GetSysctls()})
+	own := shimapi.Config{Dir: p.dir, Hostname: p.cfg.GetHostname(), Sysctls: p.cfg.GetLinux().GetSysctls()}
+	if s.groups != nil {
+		own.Groups = s.groups.Dir()
+	} else {
+		own.Tasks, own.UserTasks = s.cfg.Share.PodTasks, s.userTasks
+	}
+	arg, err := json.Marshal(own)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +179,7 @@ func (s *Server) discardPod(p *pod) {
 	if err := procs.Kill(p.record.ShimPID, p.record.ShimStart); err != nil {
 		s.log.Warn("ending a shim", "pod", p.id, "error", err)
 	}
+	s.removeGroup(p)
 	s.releaseNetwork(p)
 	s.trash(p.dir)
 }
@@ -232,8 +242,11 @@ func (s *Server) StopPodSandbox(ctx context.Context, r *rt.StopPodSandboxRequest
 	rec := p.record
 	s.mu.Unlock()
 	if first {
-		// Taking a link away waits for the kernel, and nobody needs to wait with it.
-		s.work.Go(func() { s.releaseNetwork(p) })
+		// Taking a link or a group away waits for the kernel, and nobody needs to wait with it.
+		s.work.Go(func() {
+			s.releaseNetwork(p)
+			s.removeGroup(p)
+		})
 	}
 	return &rt.StopPodSandboxResponse{}, writeRecord(p.dir, podFile, rec)
 }

@@ -54,6 +54,8 @@ type pod struct {
 
 	record podRecord
 	ready  bool
+	// limits are what the pod's control group has, as far as containers decide it.
+	limits shimapi.Limits
 	// stopping is set by the first StopPodSandbox: repeated events end.
 	stopping bool
 	// lost is closed when the shim is gone, however it ended.

@@ -23,8 +23,10 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/hostrt/hostimage"
 	"github.com/mlstudio/studio/localcluster/hostrt/kept"
+	"github.com/mlstudio/studio/localcluster/hostrt/limits"
 	"github.com/mlstudio/studio/localcluster/hostrt/podnet"
 	"github.com/mlstudio/studio/localcluster/images"
+	"github.com/mlstudio/studio/localcluster/machine"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
@@ -58,6 +60,11 @@ type Config struct {
 	AllowMount func(hostPath, podUID string) error
 	// Rootless tells that the node runs in a user namespace.
 	Rootless bool
+	// GroupsDir is the folder of the control group in which the pods' go; where it
+	// is empty or missing the shims watch what containers use.
+	GroupsDir string
+	// Share is what pods may use of the machine; without one only their own limits count.
+	Share machine.Share
 	// Log is slog.Default if it is nil.
 	Log *slog.Logger
 }
@@ -87,6 +94,10 @@ type Server struct {
 	kept *kept.Store
 	caps []string
 	ids  idMap
+	// groups is nil without control groups.
+	groups    *limits.Groups
+	oomScore  int64
+	userTasks int64
 
 	events *broadcaster
 	stream streaming.Server
@@ -143,6 +154,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.shim, err = seal(cfg.ShimPath); err != nil {
+		return nil, err
+	}
+	if err := s.prepareLimits(); err != nil {
 		return nil, err
 	}
 	if err := s.net.SetUp(); err != nil {

@@ -44,7 +44,8 @@ func (s *Server) newSpec(c *container) (*shimapi.Spec, error) {
 		ID: c.id, Dir: c.dir, Root: c.layer().Root(), ReadOnlyRoot: sec.GetReadonlyRootfs(),
 		Masked: sec.GetMaskedPaths(), ReadOnly: sec.GetReadonlyPaths(),
 		Process: *process, LogPath: c.logPath(),
-		TTY: c.cfg.GetTty(), Stdin: c.cfg.GetStdin(), StdinOnce: c.cfg.GetStdinOnce(),
+		Limits: s.limitsOf(c),
+		TTY:    c.cfg.GetTty(), Stdin: c.cfg.GetStdin(), StdinOnce: c.cfg.GetStdinOnce(),
 	}
 	switch sec.GetNamespaceOptions().GetPid() {
 	case rt.NamespaceMode_POD:

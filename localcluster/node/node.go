@@ -20,6 +20,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/hostrt"
 	"github.com/mlstudio/studio/localcluster/images"
+	"github.com/mlstudio/studio/localcluster/machine"
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/kubelet"
 	"github.com/mlstudio/studio/localcluster/node/localpath"
@@ -39,6 +40,8 @@ type Config struct {
 	Programs string
 	// Rootless: the node runs in a user namespace.
 	Rootless bool
+	// GroupsDir is where the pods' control group is seen, if there is one.
+	GroupsDir string
 	// OneID: a single user id is mapped into that namespace.
 	OneID  bool
 	Notify *notify.Notifier
@@ -103,6 +106,10 @@ func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*host
 	if err != nil {
 		return nil, err
 	}
+	share, err := machine.Own()
+	if err != nil {
+		return nil, err
+	}
 	return hostrt.New(hostrt.Config{
 		StateDir: c.Dir.Hostrt(), Socket: c.Dir.CRISocket(),
 		ShimPath:    filepath.Join(c.Programs, "studio-shim"),
@@ -115,7 +122,8 @@ func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*host
 		Events:  events,
 		KeptDir: c.Dir.Kept(), KeptBudget: keptBudget,
 		AllowMount: allowMount(c.Dir),
-		Rootless:   c.Rootless, Log: c.Log,
+		GroupsDir:  c.GroupsDir, Share: share,
+		Rootless: c.Rootless, Log: c.Log,
 	})
 }
 

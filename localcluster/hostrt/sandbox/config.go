@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
 
+	"github.com/mlstudio/studio/localcluster/hostrt/limits"
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
@@ -31,11 +32,14 @@ func newConfig(spec *shimapi.Spec, pidNS string) (*configs.Config, error) {
 		ReadonlyPaths:   spec.ReadOnly,
 		NoNewPrivileges: spec.Process.NoNewPrivileges,
 		Capabilities:    capabilities(&spec.Process),
-		RootlessCgroups: true,
-		// No path and Rootless: what cannot be done with cgroups is passed over.
-		Cgroups: &cgroups.Cgroup{Name: spec.ID, Rootless: true, Resources: &cgroups.Resources{SkipDevices: true}},
+		RootlessCgroups: spec.Limits.Group == "",
+		Cgroups:         newCgroup(spec),
+		OomScoreAdj:     &spec.Limits.OOMScore,
 		// Session keyrings have a small quota a user, and nothing here uses them.
 		NoNewKeyring: true,
+	}
+	if n := spec.Limits.Nice; n > 0 {
+		c.Scheduler = &configs.Scheduler{Policy: "SCHED_OTHER", Nice: int32(n)}
 	}
 	for _, m := range spec.Mounts {
 		c.Mounts = append(c.Mounts, newMount(m))
@@ -52,6 +56,16 @@ func newConfig(spec *shimapi.Spec, pidNS string) (*configs.Config, error) {
 		c.Devices = append(c.Devices, dev)
 	}
 	return c, nil
+}
+
+// newCgroup is the container's control group. Without a path and Rootless
+// libcontainer passes over what cannot be done.
+func newCgroup(spec *shimapi.Spec) *cgroups.Cgroup {
+	c := &cgroups.Cgroup{Path: spec.Limits.Group, Rootless: true, Resources: limits.Resources(spec.Limits)}
+	if spec.Limits.Group == "" {
+		c.Name, c.Resources = spec.ID, &cgroups.Resources{SkipDevices: true}
+	}
+	return c
 }
 
 func newMount(m shimapi.Mount) *configs.Mount {

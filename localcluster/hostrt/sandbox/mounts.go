@@ -5,16 +5,17 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
 // PrepareMounts makes the calling process' own mount namespace ready for
-// containers: the node's mounts come in, none go out, cgroups cannot be
-// changed (libcontainer would make some as root; limits are set by the node),
-// and /dev/shm of the pod is at shm.
-func PrepareMounts(shm string) error {
+// containers: the node's mounts come in, none go out, /dev/shm of the pod is at
+// shm, and of the host's control groups only those below groups are there to be
+// changed; without any they are read-only, for libcontainer would make some.
+func PrepareMounts(shm, groups string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("keeping the pod's mounts apart: %w", err)
 	}
@@ -22,8 +23,20 @@ func PrepareMounts(shm string) error {
 		return fmt.Errorf("mounting the pod's shared memory: %w", err)
 	}
 	const cg = "/sys/fs/cgroup"
-	if err := unix.Mount(cg, cg, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("protecting %s: %w", cg, err)
+	from := groups
+	if groups == "" {
+		from = cg
+	} else if !cgroups.IsCgroup2UnifiedMode() {
+		// Version 1 is many mounts, and libcontainer would join those that are only hidden.
+		if err := unix.Unmount(cg, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("leaving the host's control groups: %w", err)
+		}
+	}
+	if err := unix.Mount(from, cg, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mounting the pod's control groups: %w", err)
+	}
+	if groups != "" {
+		return nil
 	}
 	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 	if err := unix.MountSetattr(unix.AT_FDCWD, cg, unix.AT_RECURSIVE, attr); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/mlstudio/studio/localcluster/hostrt/limits"
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
@@ -36,6 +37,7 @@ func Init() {
 		fmt.Fprintln(os.Stderr, "binding the container to its shim:", err)
 		os.Exit(1)
 	}
+	BoundNamespace()
 	libcontainer.Init()
 }
 
@@ -60,8 +62,9 @@ type IO struct {
 
 // Start makes a container and runs its command. pidNS, if not empty, is the
 // path of a PID namespace to join. A command that cannot be run is a
-// *shimapi.Error with a reason and an exit code.
-func Start(spec *shimapi.Spec, pidNS string, stdio IO) (*Container, error) {
+// *shimapi.Error with a reason and an exit code. Between the two, before
+// anything of the container's own runs, ready is called with its process.
+func Start(spec *shimapi.Spec, pidNS string, stdio IO, ready func(pid int)) (*Container, error) {
 	logrus.SetLevel(logrus.ErrorLevel)
 	unmount, err := mountRoot(spec)
 	if err != nil {
@@ -81,11 +84,15 @@ func Start(spec *shimapi.Spec, pidNS string, stdio IO) (*Container, error) {
 	config.Cgroups.Resources.SkipDevices = false
 	p := newProcess(&spec.Process, stdio)
 	p.lp.Init = true
-	if err := OnParent(func() error { return lc.Run(p.lp) }); err != nil {
+	if err := OnParent(func() error { return lc.Start(p.lp) }); err != nil {
 		return nil, startError(&spec.Process, errors.Join(err, lc.Destroy()))
 	}
 	if p.pid, err = p.lp.Pid(); err != nil {
 		return nil, err
+	}
+	ready(p.pid)
+	if err := lc.Exec(); err != nil {
+		return nil, startError(&spec.Process, errors.Join(err, lc.Destroy()))
 	}
 	return &Container{lc: lc, init: p}, nil
 }
@@ -102,6 +109,15 @@ func (c *Container) Exec(cmd *shimapi.Process, stdio IO) (*Process, error) {
 	var err error
 	p.pid, err = p.lp.Pid()
 	return p, err
+}
+
+// Limit changes what the container's control group may use.
+func (c *Container) Limit(l shimapi.Limits) error {
+	config := c.lc.Config()
+	own := *config.Cgroups
+	own.Resources = limits.Resources(l)
+	config.Cgroups = &own
+	return c.lc.Set(config)
 }
 
 // Destroy removes what libcontainer keeps of an ended container.

@@ -14,6 +14,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt/procs"
 	"github.com/mlstudio/studio/localcluster/hostrt/sandbox"
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
+	"github.com/mlstudio/studio/localcluster/hostrt/watchdog"
 )
 
 // settled is when a container that still runs will likely run for long.
@@ -30,6 +31,10 @@ type container struct {
 	tty *os.File
 	// state is guarded by the shim's lock.
 	state shimapi.State
+	// watch holds the limits that no control group does; nil without any.
+	watch *watchdog.Watch
+	// excess is what the container was ended for; the shim's lock guards it.
+	excess *watchdog.Excess
 	// mounts holds the container's mount namespace, so that its number cannot
 	// come to name another's. It is nil with a PID namespace of its own.
 	mounts *os.File
@@ -85,9 +90,10 @@ func (c *container) run(shared []*os.File) error {
 	if err != nil {
 		return err
 	}
-	c.sb, err = sandbox.Start(c.spec, pidNS, st.child)
+	c.sb, err = sandbox.Start(c.spec, pidNS, st.child, c.ready)
 	st.closeChild()
 	if err != nil {
+		c.watch.Stop()
 		st.closeParent()
 		return err
 	}
@@ -120,6 +126,7 @@ func (c *container) run(shared []*os.File) error {
 	})
 	go func() {
 		code, sig := c.sb.Init().Wait()
+		c.watch.Stop()
 		// Children in a shared PID namespace would go on and hold the streams.
 		c.killRest()
 		copying.Wait()
@@ -138,12 +145,10 @@ func (c *container) end(code, sig int) {
 	if err := c.log.Close(); err != nil {
 		c.shim.log.Warn("closing the log", "container", c.spec.ID, "error", err)
 	}
+	reason, message := c.why(code)
 	c.change(func(s *shimapi.State) {
 		s.Phase, s.ExitCode, s.Signal, s.FinishedAt = shimapi.Exited, code, sig, time.Now().UnixNano()
-		s.Reason = "Completed"
-		if code != 0 {
-			s.Reason = "Error"
-		}
+		s.Reason, s.Message = reason, message
 	})
 	if err := c.sb.Destroy(); err != nil {
 		c.shim.log.Warn("cleaning up after the container", "container", c.spec.ID, "error", err)

@@ -24,6 +24,7 @@ type pause struct{ cmd *exec.Cmd }
 
 // Pause reaps the processes that lost their parent, until it is killed.
 func Pause() {
+	sandbox.BoundNamespace()
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	for range ended {

@@ -60,8 +60,13 @@ func setUp(cfg shimapi.Config) error {
 	if err := os.MkdirAll(shm, 0o700); err != nil {
 		return err
 	}
-	if err := sandbox.PrepareMounts(shm); err != nil {
+	if err := sandbox.PrepareMounts(shm, cfg.Groups); err != nil {
 		return err
+	}
+	if cfg.Tasks > 0 {
+		if err := sandbox.LimitTasks(cfg.Tasks, cfg.UserTasks); err != nil {
+			return err
+		}
 	}
 	if cfg.Hostname != "" {
 		if err := unix.Sethostname([]byte(cfg.Hostname)); err != nil {
@@ -122,6 +127,8 @@ func (s *Shim) answer(conn *net.UnixConn, req *shimapi.Request, files []*os.File
 		err = c.signal(req.Signal)
 	case shimapi.OpReopen:
 		err = c.log.Reopen()
+	case shimapi.OpLimit:
+		err = c.limit(req.Limits)
 	case shimapi.OpResize:
 		err = c.resize(req.Width, req.Height)
 	case shimapi.OpExec:

@@ -15,6 +15,12 @@ type Config struct {
 	Hostname string `json:"hostname,omitempty"`
 	// Sysctls of the pod's namespaces, by their dotted names.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Tasks are the processes and threads that a PID namespace of the pod may have,
+	// UserTasks those of all pods with the same user; 0 is no limit.
+	Tasks     int64 `json:"tasks,omitempty"`
+	UserTasks int64 `json:"userTasks,omitempty"`
+	// Groups is the folder of the control groups that the pod's lies in, if there are any.
+	Groups string `json:"groups,omitempty"`
 }
 
 // Descriptors that a shim inherits: its socket and its own program.

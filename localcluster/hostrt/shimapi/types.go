@@ -30,6 +30,7 @@ const (
 	OpAttach   Op = "attach"
 	OpResize   Op = "resize"
 	OpReopen   Op = "reopen"
+	OpLimit    Op = "limit"
 	OpWatch    Op = "watch"
 	OpShutdown Op = "shutdown"
 )
@@ -40,6 +41,7 @@ type Request struct {
 	// ID of the container.
 	ID     string   `json:"id,omitempty"`
 	Spec   *Spec    `json:"spec,omitempty"`
+	Limits *Limits  `json:"limits,omitempty"`
 	Exec   *Process `json:"exec,omitempty"`
 	TTY    bool     `json:"tty,omitempty"`
 	Signal int      `json:"signal,omitempty"`
@@ -97,7 +99,29 @@ type Spec struct {
 	StdinOnce bool    `json:"stdinOnce,omitempty"`
 	PID       PIDMode `json:"pid,omitempty"`
 	// PIDOf is the container whose PID namespace is joined with PIDTarget.
-	PIDOf string `json:"pidOf,omitempty"`
+	PIDOf  string `json:"pidOf,omitempty"`
+	Limits Limits `json:"limits,omitzero"`
+}
+
+// Limits are what a container may use; 0 is no limit. With a control group the
+// kernel holds them, without one the shim watches memory and tasks.
+type Limits struct {
+	// Group is the container's control group, from the tree that the shim sees.
+	Group string `json:"group,omitempty"`
+	// Memory in bytes.
+	Memory int64 `json:"memory,omitempty"`
+	// CPUQuota and CPUPeriod in microseconds; CPUShares is a weight, 1024 a processor.
+	CPUQuota  int64  `json:"cpuQuota,omitempty"`
+	CPUPeriod uint64 `json:"cpuPeriod,omitempty"`
+	CPUShares uint64 `json:"cpuShares,omitempty"`
+	// Tasks are processes and threads.
+	Tasks int64 `json:"tasks,omitempty"`
+	// Unified are further files of a version 2 group.
+	Unified map[string]string `json:"unified,omitempty"`
+	// Nice is how far the container steps back for others, without a group.
+	Nice int `json:"nice,omitempty"`
+	// OOMScore is how early the kernel ends the container when the machine has no memory left.
+	OOMScore int `json:"oomScore,omitempty"`
 }
 
 // Seccomp is a filter of system calls.
