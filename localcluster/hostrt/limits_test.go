@@ -123,7 +123,7 @@ func groupValue(t *testing.T, controller, v1, v2 string, names ...string) string
 	return strings.TrimSpace(string(raw))
 }
 
-func TestGroups(t *testing.T) {
+func TestControlGroups(t *testing.T) {
 	n := newNode(t)
 	if !hasGroups(t) {
 		t.Skip("no control groups here: the shim watches, see the other tests")
@@ -188,7 +188,7 @@ func TestGroups(t *testing.T) {
 func TestUpdateWithoutGroups(t *testing.T) {
 	n := newNode(t)
 	if hasGroups(t) {
-		t.Skip("control groups hold the limits here: TestGroups changes them")
+		t.Skip("control groups hold the limits here: TestControlGroups changes them")
 	}
 	c := n.pod().run("exec python3 -c 'import time\na=bytearray(100<<20)\ntime.sleep(60)'", limited(&rt.LinuxContainerResources{MemoryLimitInBytes: 500 << 20}))
 	time.Sleep(300 * time.Millisecond)

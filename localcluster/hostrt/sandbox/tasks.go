@@ -8,14 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// carrier is a limit that processes inherit and that no kernel since Linux 2.4
+// looks at: it tells the first process of a PID namespace how many tasks that
+// may have. Nothing else can be said to that process so early.
+const carrier = unix.RLIMIT_LOCKS
+
 // LimitTasks bounds what this process starts from now on, by the kernel and
-// without control groups: all processes of a user together, and each new PID
-// namespace. The first is a limit that processes inherit. Its soft value has no
-// effect of its own here: it carries the second to the first process of a
-// namespace, to which nothing else can be said so early.
+// without control groups: each new PID namespace, and all processes of the same
+// user together.
 func LimitTasks(namespace, user int64) error {
-	r := unix.Rlimit{Cur: uint64(min(namespace, user-1)), Max: uint64(user)}
-	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &r); err != nil {
+	var r unix.Rlimit
+	err := unix.Getrlimit(carrier, &r)
+	if err == nil {
+		r.Cur = min(uint64(namespace), r.Max)
+		err = unix.Setrlimit(carrier, &r)
+	}
+	if err == nil {
+		err = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: uint64(user), Max: uint64(user)})
+	}
+	if err != nil {
 		return fmt.Errorf("limiting the number of processes: %w", err)
 	}
 	return nil
@@ -26,10 +37,10 @@ func LimitTasks(namespace, user int64) error {
 // such number for the whole machine and say no; then the shim's watch is all.
 func BoundNamespace() {
 	var r unix.Rlimit
-	if os.Getpid() != 1 || unix.Getrlimit(unix.RLIMIT_NPROC, &r) != nil || r.Cur >= r.Max {
+	if os.Getpid() != 1 || unix.Getrlimit(carrier, &r) != nil || r.Cur >= r.Max {
 		return
 	}
 	_ = os.WriteFile("/proc/sys/kernel/pid_max", []byte(strconv.FormatUint(r.Cur, 10)), 0)
 	r.Cur = r.Max
-	_ = unix.Setrlimit(unix.RLIMIT_NPROC, &r)
+	_ = unix.Setrlimit(carrier, &r)
 }
