@@ -4,18 +4,27 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"golang.org/x/sync/errgroup"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/mlstudio/studio/localcluster/images"
@@ -334,5 +343,73 @@ func TestImageModes(t *testing.T) {
 	fs, err := n.im.ImageFsInfo(ctx, &rt.ImageFsInfoRequest{})
 	if err != nil || fs.ImageFilesystems[0].UsedBytes.Value < 1<<20 {
 		t.Errorf("space %v, %v", fs, err)
+	}
+}
+
+// TestPull fetches by the node's own network from a registry that wants a
+// password, as imagePullSecrets hand it on.
+func TestPull(t *testing.T) {
+	n := newNode(t)
+	ctx := context.Background()
+	if err := n.cfg.Images.SetMode(images.OCI); err != nil {
+		t.Fatal(err)
+	}
+	keeper := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		keeper.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	image := strings.TrimPrefix(server.URL, "http://") + "/team/tiny:1"
+	push := func(img v1.Image) {
+		ref, err := name.ParseReference(image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(ref, img, remote.WithAuth(&authn.Basic{Username: "me", Password: "secret"})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pull := func(auth *rt.AuthConfig) (string, error) {
+		res, err := n.im.PullImage(ctx, &rt.PullImageRequest{Image: &rt.ImageSpec{Image: image}, Auth: auth})
+		return res.GetImageRef(), err
+	}
+	push(build(t, v1.Config{Entrypoint: []string{"/probe"}, Env: []string{"V=1"}}, []file{probe(t)}))
+	if _, err := pull(nil); err == nil || !strings.Contains(err.Error(), "failed to resolve reference") || !strings.Contains(err.Error(), "401") {
+		t.Errorf("without a password: %v", err)
+	}
+	secret := &rt.AuthConfig{Username: "me", Password: "secret"}
+	first, err := pull(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := n.runs(image, []string{"env", "V"}); got != "V=1\n" {
+		t.Errorf("printed %q", got)
+	}
+	// Several pods may want it at once, and a newer one takes the name.
+	push(build(t, v1.Config{Entrypoint: []string{"/probe"}, Env: []string{"V=2"}}, []file{probe(t)}))
+	var group errgroup.Group
+	for range 4 {
+		group.Go(func() error {
+			second, err := pull(secret)
+			if err == nil && second == first {
+				err = errors.New("the old image was kept")
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+	if got := n.runs(image, []string{"env", "V"}); got != "V=2\n" {
+		t.Errorf("printed %q", got)
+	}
+	res, err := n.im.ImageStatus(ctx, &rt.ImageStatusRequest{Image: &rt.ImageSpec{Image: image}})
+	if err != nil || res.Image.GetPinned() {
+		t.Errorf("a pulled image is pinned: %v, %v", res, err)
 	}
 }

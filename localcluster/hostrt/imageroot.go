@@ -53,8 +53,13 @@ func (s *Server) useImage(ctx context.Context, id string, cfg *rt.ContainerConfi
 	if real.Losses, err = s.cfg.Images.Losses(img); err != nil {
 		return nil, err
 	}
-	if d := img.Digests(); len(d) > 0 {
-		real.Ref = d[0]
+	digests := img.Digests()
+	// Of several repositories the one that the pod names.
+	named := images.Repository(userImage(cfg))
+	if i := slices.IndexFunc(digests, func(d string) bool { return images.Repository(d) == named }); i >= 0 {
+		real.Ref = digests[i]
+	} else if len(digests) > 0 {
+		real.Ref = digests[0]
 	}
 	return real, nil
 }
@@ -71,6 +76,18 @@ func (s *Server) releaseImage(c *container) {
 	if err != nil {
 		s.log.Warn("giving an image back", "container", c.id, "error", err)
 	}
+}
+
+// userImage is the image as the pod names it, complete.
+func userImage(cfg *rt.ContainerConfig) string {
+	name := cfg.GetImage().GetUserSpecifiedImage()
+	if name == "" {
+		name = strings.TrimPrefix(cfg.GetImage().GetImage(), hostPrefix)
+	}
+	if full, err := images.Normalize(name); err == nil {
+		return full
+	}
+	return name
 }
 
 // imageRef is what the kubelet is told of the container's image.

@@ -42,7 +42,9 @@ func (s *Server) findImage(name string) (*images.Image, error) {
 		return nil, nil
 	}
 	img, err := s.cfg.Images.Get(name)
-	if errors.Is(err, images.ErrUnknown) && mode == images.Auto {
+	// An ID was found a moment ago: the machine must not stand in for what was
+	// removed since.
+	if errors.Is(err, images.ErrUnknown) && mode == images.Auto && !strings.HasPrefix(name, "sha256:") {
 		return nil, nil
 	}
 	return img, err

@@ -17,13 +17,16 @@ func (s *Server) pull(ctx context.Context, name string, auth *rt.AuthConfig) (*i
 		Username: auth.GetUsername(), Password: auth.GetPassword(), Auth: auth.GetAuth(),
 		IdentityToken: auth.GetIdentityToken(), RegistryToken: auth.GetRegistryToken(),
 	}
-	img, err := registry.Image(ctx, name, credentials)
+	// Pods that start together fetch it once, as far as they show the same credentials.
+	added, err, _ := s.pulls.Do(fmt.Sprintf("%s %q", name, credentials), func() (any, error) {
+		img, err := registry.Image(ctx, name, credentials)
+		if err != nil {
+			return nil, err
+		}
+		return s.cfg.Images.Add(ctx, img, images.Adding{Names: []string{name}})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to pull and unpack image %q: %w", name, err)
 	}
-	added, err := s.cfg.Images.Add(ctx, img, images.Adding{Names: []string{name}})
-	if err != nil {
-		return nil, fmt.Errorf("failed to pull and unpack image %q: %w", name, err)
-	}
-	return added, nil
+	return added.(*images.Image), nil
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -99,6 +100,7 @@ type Server struct {
 	oomScore  int64
 	userTasks int64
 
+	pulls  singleflight.Group
 	events *broadcaster
 	stream streaming.Server
 	// told remembers what was said once: per pod UID and topic.

@@ -65,7 +65,7 @@ func (c *container) status() *rt.ContainerStatus {
 		Id: c.id, Metadata: c.cfg.GetMetadata(), State: c.criState(), CreatedAt: c.created,
 		StartedAt: c.state.StartedAt, FinishedAt: c.state.FinishedAt, ExitCode: int32(c.state.ExitCode),
 		Reason: c.state.Reason, Message: c.state.Message,
-		Image: c.cfg.GetImage(), ImageRef: c.imageRef(), ImageId: c.imageID(),
+		Image: &rt.ImageSpec{Image: userImage(c.cfg)}, ImageRef: c.imageRef(), ImageId: c.imageID(),
 		Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations(), Mounts: c.cfg.GetMounts(), LogPath: c.logPath(),
 		StopSignal: c.cfg.GetStopSignal(), User: c.user.status(),
 	}

@@ -53,7 +53,7 @@ type Image struct {
 func (i *Image) Digests() []string {
 	var all []string
 	for _, n := range i.Names {
-		if d := repository(n) + "@" + i.Digest; !slices.Contains(all, d) {
+		if d := Repository(n) + "@" + i.Digest; !slices.Contains(all, d) {
 			all = append(all, d)
 		}
 	}

@@ -11,11 +11,9 @@ import (
 
 // The store's locks, files that the kernel frees with their holder. Whoever
 // adds content or begins to use it shares contentLock, whoever removes has it
-// alone; unpackLock keeps two from unpacking the same; indexLock is held for
-// the moment of a change.
+// alone; indexLock is held for the moment of a change.
 const (
 	contentLock = "content.lock"
-	unpackLock  = "unpack.lock"
 	indexLock   = "index.lock"
 )
 

@@ -26,8 +26,8 @@ func Familiar(name string) string {
 	return reference.FamiliarString(ref)
 }
 
-// repository is a name without tag and digest.
-func repository(name string) string {
+// Repository is a name without tag and digest.
+func Repository(name string) string {
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
 		return ""

@@ -20,6 +20,9 @@ import (
 	"path/filepath"
 	"sync"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
+
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/images/layer"
 )
@@ -44,7 +47,7 @@ func Open(dir string) (*Store, error) {
 	if s.ids, err = layer.CurrentIDs(); err != nil {
 		return nil, fmt.Errorf("opening the image store: %w", err)
 	}
-	for _, d := range []string{s.blobs(), s.layers(), s.uses(), s.tmp()} {
+	for _, d := range []string{s.blobs(), filepath.Join(s.dir, "layers"), s.uses(), s.tmp()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("opening the image store: %w", err)
 		}
@@ -101,4 +104,55 @@ func (c *cached[T]) get(path string, read func([]byte) (T, error)) (T, error) {
 	}
 	*c = cached[T]{known: true, stamp: now, value: value}
 	return value, nil
+}
+
+func (s *Store) layerDir(chainID string) string {
+	h, err := v1.NewHash(chainID)
+	if err != nil {
+		return filepath.Join(s.layers(), "none")
+	}
+	return filepath.Join(s.layers(), h.Hex)
+}
+
+// metaFile beside an unpacked layer's files holds its layer.Result.
+const metaFile = "layer.json"
+
+func (s *Store) unpacked(chainID string) bool {
+	_, err := os.Stat(filepath.Join(s.layerDir(chainID), metaFile))
+	return err == nil
+}
+
+// stack is the folders of a chain, the topmost first.
+func (s *Store) stack(chain []string) layer.Stack {
+	var dirs layer.Stack
+	for i := len(chain) - 1; i >= 0; i-- {
+		dirs = append(dirs, filepath.Join(s.layerDir(chain[i]), "fs"))
+	}
+	return dirs
+}
+
+// sync waits until the disk has all that was written.
+func (s *Store) sync() error {
+	f, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("waiting for the disk: %w", err)
+	}
+	return nil
+}
+
+// syncDir waits until the disk has a folder's names. One that is not there has none.
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }

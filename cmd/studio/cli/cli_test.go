@@ -53,6 +53,11 @@ func TestErrorsHaveACauseAndACure(t *testing.T) {
 		{"status -o xml", "error: studio status has no output \"xml\"\n  fix: use -o json or -o yaml\n"},
 		{"up --driver docker", "error: there is no driver \"docker\"\n  fix: use --driver embedded\n"},
 		{"logs", "error: want one run, got 0\n  fix: studio logs NAME or KIND/NAME\n"},
+		{"image nope", "error: studio image takes no argument, got \"nope\"\n  fix: `studio image --help` shows its use\n"},
+		{"image import", "error: want one archive and maybe a name, got 0 arguments\n  fix: studio image import FILE, or - for standard input\n"},
+		{"image import --rootfs dir", "error: an image of a root file system needs a name\n  fix: studio image import --rootfs dir NAME\n"},
+		{"image import file -- sh", "error: an archive's images have settings of their own\n  fix: leave the command and the settings out, or give --rootfs with a root file system\n"},
+		{"up --images=docker", "error: images \"docker\": want one of auto, oci, host\n  fix: studio up --images=auto\n"},
 		{"run nowhere.yaml", "error: nowhere.yaml: there is no such file or folder\n"},
 	} {
 		out, errs, err := studio(t, strings.Fields(c.args)...)

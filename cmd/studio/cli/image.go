@@ -18,13 +18,14 @@ import (
 func (a *app) image() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
-		Short: "Import, list and remove real images",
+		Short: "Import, pull, list and remove real images",
 		Long: "A pod whose image is in the local store runs from that image's own root file system; for any other this\n" +
 			"machine stands in (see `studio up --images`). No container engine and no registry is needed.",
 		Example: "  docker save my-image | studio image import -\n  studio image ls",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.imageImport(), a.imageList(), a.imageRemove())
+	cmd.AddCommand(a.imageImport(), a.imagePull(), a.imageList(), a.imageRemove())
 	return cmd
 }
 

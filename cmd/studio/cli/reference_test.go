@@ -19,7 +19,17 @@ func TestReferenceIsInStep(t *testing.T) {
 	root.InitDefaultCompletionCmd()
 	var page bytes.Buffer
 	page.WriteString("# The command line\n\nWritten from the program itself: `go test ./cmd/studio/cli -update`.\n")
-	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
+	var all func(c *cobra.Command) []*cobra.Command
+	all = func(c *cobra.Command) []*cobra.Command {
+		list := []*cobra.Command{c}
+		if c.Name() != "completion" { // one page a shell, all alike
+			for _, sub := range c.Commands() {
+				list = append(list, all(sub)...)
+			}
+		}
+		return list
+	}
+	for _, c := range all(root) {
 		if c != root && !c.IsAvailableCommand() {
 			continue
 		}

@@ -83,13 +83,8 @@ func skip(head []byte, seekable bool) []byte {
 
 // Spool takes an archive from a stream, compressed or not, into a file of scratch.
 func Spool(ctx context.Context, r io.Reader, scratch string) (*Archive, error) {
-	f, err := os.CreateTemp(scratch, "archive-")
+	f, err := nameless(scratch)
 	if err != nil {
-		return nil, err
-	}
-	// The space is given back with the descriptor, however this ends.
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
 		return nil, err
 	}
 	plain, err := expand(r)

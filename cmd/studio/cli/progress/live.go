@@ -11,7 +11,7 @@ import (
 
 // Live shows what runs now on one line that changes, above it what is done.
 func Live(w io.Writer) Printer {
-	l := &live{w: w, stop: make(chan struct{}), started: map[string]time.Time{}}
+	l := &live{w: w, stop: make(chan struct{}), started: map[string]time.Time{}, detail: map[string]string{}}
 	l.ticker.Go(l.tick)
 	return l
 }
@@ -21,10 +21,12 @@ type live struct {
 	w       io.Writer
 	running []string
 	started map[string]time.Time
-	frame   int
-	stop    chan struct{}
-	ended   sync.Once
-	ticker  sync.WaitGroup
+	// detail is how far a phase says to be.
+	detail map[string]string
+	frame  int
+	stop   chan struct{}
+	ended  sync.Once
+	ticker sync.WaitGroup
 }
 
 const clear = "\r\x1b[K"
@@ -38,6 +40,7 @@ func (l *live) Event(e localcluster.Event) {
 			l.running = append(l.running, e.Phase)
 			l.started[e.Phase] = time.Now()
 		}
+		l.detail[e.Phase] = e.Message
 	case localcluster.Done, localcluster.Failed:
 		delete(l.started, e.Phase)
 		for i, phase := range l.running {
@@ -76,7 +79,7 @@ func (l *live) draw() {
 		return
 	}
 	phase := l.running[len(l.running)-1]
-	fmt.Fprintf(l.w, "%s%c     %-16s %6s", clear, []rune("|/-\\")[l.frame%4], phase, Seconds(time.Since(l.started[phase])))
+	fmt.Fprintf(l.w, "%s%c     %-16s %6s  %s", clear, []rune("|/-\\")[l.frame%4], phase, Seconds(time.Since(l.started[phase])), l.detail[phase])
 }
 
 func (l *live) End() {
