@@ -50,8 +50,8 @@ race: setup ## the tests beside the code under the race detector, but for those 
 verify: generate ## regenerate; fail when that changes a file
 	@hack/verify
 
-e2e: build ## the user's journey, isolation, bad input and an unchanged host, as root and as a plain user
-	@hack/e2e 'Journey|Isolation|BadInput|Host'
+e2e: build ## the user's journey, isolation, bad input, Services and an unchanged host, as root and as a plain user
+	@hack/e2e 'Journey|Isolation|BadInput|Host|Services'
 
 guide: build ## type every command of the user's guide, as root and as a plain user
 	@hack/e2e TestGuide ./docs/guide

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/localpath"
 	"github.com/mlstudio/studio/localcluster/node/resize"
 	"github.com/mlstudio/studio/localcluster/node/services"
@@ -38,15 +39,7 @@ func nodeServicesRules() []*rbacapply.PolicyRuleApplyConfiguration {
 
 // makeDefaults makes what the cluster needs before its first user comes: the
 // node's role and Services, put right again if they were changed, and a storage class.
-func makeDefaults(ctx context.Context, f files) error {
-	cfg, err := clientcmd.BuildConfigFromFlags("", f.controllerKubeconfig())
-	if err != nil {
-		return err
-	}
-	cs, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return err
-	}
+func makeDefaults(ctx context.Context, cs kubernetes.Interface, n network.Network) error {
 	apply := metav1.ApplyOptions{FieldManager: "studiod", Force: true}
 	if _, err := cs.RbacV1().ClusterRoles().Apply(ctx, rbacapply.ClusterRole(nodeServicesRole).WithRules(nodeServicesRules()...), apply); err != nil {
 		return fmt.Errorf("granting the node its role: %w", err)
@@ -57,11 +50,20 @@ func makeDefaults(ctx context.Context, f files) error {
 	if _, err := cs.RbacV1().ClusterRoleBindings().Apply(ctx, binding, apply); err != nil {
 		return fmt.Errorf("granting the node its role: %w", err)
 	}
-	if err := services.Ensure(ctx, cs, f.net); err != nil {
+	if err := services.Ensure(ctx, cs, n); err != nil {
 		return err
 	}
 	if err := localpath.EnsureClass(ctx, cs); err != nil {
 		return err
 	}
 	return resize.Refuse(ctx, cs)
+}
+
+// client speaks as the controllers do.
+func (f files) client() (kubernetes.Interface, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", f.controllerKubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(cfg)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/forward"
 	"github.com/mlstudio/studio/localcluster/network"
+	"github.com/mlstudio/studio/localcluster/node/services"
 )
 
 // Run serves until ctx ends, then shuts down in order: controllers, API
@@ -112,15 +113,18 @@ func serve(ctx context.Context, c Config, f files) error {
 	}
 	parts.Go(func() {
 		done := c.Notify.Phase("bootstrap")
-		var err error
-		if !c.Bare {
-			err = makeDefaults(controllersCtx, f)
+		cs, err := f.client()
+		if err == nil && !c.Bare {
+			err = makeDefaults(controllersCtx, cs, f.net)
 		}
 		if err == nil {
 			err = waitReady(controllersCtx, f.controllerKubeconfig(), "/readyz")
 		}
 		if controllersCtx.Err() == nil {
 			done(err)
+		}
+		if err == nil && !c.Bare {
+			services.Keep(controllersCtx, cs, f.net, c.Log)
 		}
 	})
 	<-controllersCtx.Done()

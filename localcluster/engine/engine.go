@@ -29,6 +29,7 @@ const (
 	phaseAPI          = "api"
 	phaseBootstrap    = "bootstrap"
 	phaseNode         = "node"
+	phaseServices     = "services"
 	phaseControllers  = "controllers"
 )
 
@@ -91,7 +92,7 @@ func open(c Config) (*engine, func(), error) {
 	e := &engine{
 		dir: c.Dir, log: c.Log, exe: c.Executable, launcher: newLauncher(),
 		holder: holderclient.New(c.Dir), ending: make(chan struct{}),
-		hub: newHub(client.State{Version: version.Version, PID: os.Getpid(), StartedAt: time.Now()}, phaseAPI, phaseBootstrap, phaseNode, phaseControllers),
+		hub: newHub(client.State{Version: version.Version, PID: os.Getpid(), StartedAt: time.Now()}, phaseAPI, phaseBootstrap, phaseNode, phaseServices, phaseControllers),
 	}
 	return e, release, nil
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,12 +20,17 @@ func runServices(ctx context.Context, c Config, n network.Network, cs kubernetes
 	if err := waitAllowed(ctx, cs); err != nil {
 		return nil // ctx ended.
 	}
+	var starting sync.WaitGroup
+	starting.Add(2)
+	go func() {
+		starting.Wait()
+		done(nil)
+	}()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return proxy.Run(ctx, proxy.Config{Kubeconfig: kubeconfig, Net: n}) })
+	g.Go(func() error { return proxy.Run(ctx, proxy.Config{Kubeconfig: kubeconfig, Net: n}, starting.Done) })
 	g.Go(func() error {
-		return dns.Run(ctx, dns.Config{Kubeconfig: kubeconfig, Listen: network.DNSServer, Upstream: network.Nameserver})
+		return dns.Run(ctx, dns.Config{Kubeconfig: kubeconfig, Listen: network.DNSServer, Upstream: network.Nameserver}, starting.Done)
 	})
-	done(nil)
 	return g.Wait()
 }
 

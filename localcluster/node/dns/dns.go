@@ -34,8 +34,8 @@ type Config struct {
 	Upstream netip.Addr
 }
 
-// Run answers until ctx ends.
-func Run(ctx context.Context, c Config) error {
+// Run answers until ctx ends; it calls ready once it does.
+func Run(ctx context.Context, c Config, ready func()) error {
 	if err := register(); err != nil {
 		return fmt.Errorf("setting up CoreDNS: %w", err)
 	}
@@ -43,6 +43,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("starting CoreDNS: %w", err)
 	}
+	ready()
 	<-ctx.Done()
 	errs := instance.ShutdownCallbacks()
 	return errors.Join(append(errs, instance.Stop())...)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -47,13 +48,14 @@ type Config struct {
 	Net        network.Network
 }
 
-// Run keeps the rules until ctx ends. The rules stay, so that connections and
-// Services go on while the node half is away.
-func Run(ctx context.Context, c Config) error {
+// Run keeps the rules until ctx ends; it calls ready once they hold all Services
+// of the start. The rules stay, so that connections and Services go on while the
+// node half is away.
+func Run(ctx context.Context, c Config, ready func()) error {
 	if _, err := exec.LookPath(Program); err != nil {
 		return fmt.Errorf("running kube-proxy: %w; install the package nftables", err)
 	}
-	server, err := newServer(ctx, c)
+	server, err := newServer(ctx, c, ready)
 	if err != nil {
 		return fmt.Errorf("setting up kube-proxy: %w", err)
 	}
@@ -71,7 +73,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 }
 
-func newServer(ctx context.Context, c Config) (*app.ProxyServer, error) {
+func newServer(ctx context.Context, c Config, ready func()) (*app.ProxyServer, error) {
 	cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("reading its credentials: %w", err)
@@ -94,8 +96,37 @@ func newServer(ctx context.Context, c Config) (*app.ProxyServer, error) {
 		Config: settings, Client: client, Broadcaster: broadcaster, Recorder: recorder,
 		// The kubelet names the node in place of its UID, too: `kubectl describe node` looks for that.
 		NodeRef:  &v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: network.NodeName, UID: network.NodeName},
-		NodeName: network.NodeName, PrimaryIPFamily: v1.IPv4Protocol, Proxier: proxier,
+		NodeName: network.NodeName, PrimaryIPFamily: v1.IPv4Protocol,
+		Proxier: &watched{Proxier: proxier, ready: ready},
 	}, nil
+}
+
+// watched tells when the rules are written for the first time: upstream does so
+// in the later one of these two calls.
+type watched struct {
+	*nftables.Proxier
+	ready func()
+
+	mu     sync.Mutex
+	synced int
+}
+
+func (w *watched) OnServiceSynced() {
+	w.Proxier.OnServiceSynced()
+	w.count()
+}
+
+func (w *watched) OnEndpointSlicesSynced() {
+	w.Proxier.OnEndpointSlicesSynced()
+	w.count()
+}
+
+func (w *watched) count() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.synced++; w.synced == 2 {
+		w.ready()
+	}
 }
 
 // configure returns what the parts of kube-proxy that run here read.

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apply "k8s.io/client-go/applyconfigurations/core/v1"
@@ -31,6 +32,13 @@ var options = metav1.ApplyOptions{FieldManager: manager, Force: true}
 // Ensure makes the objects, or puts them right again. The Service `kubernetes`
 // itself is the API server's own.
 func Ensure(ctx context.Context, cs kubernetes.Interface, n network.Network) error {
+	for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem} {
+		// The API server makes them, too, but in its own time.
+		_, err := cs.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("making the namespace %s: %w", name, err)
+		}
+	}
 	for _, step := range []func(context.Context, kubernetes.Interface, network.Network) error{ensureAPI, ensureDNS} {
 		if err := step(ctx, cs, n); err != nil {
 			return err
