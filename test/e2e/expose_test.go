@@ -47,11 +47,13 @@ func server(name string) *corev1.Pod {
 	return p
 }
 
-func (e *engine) service(name string, spec corev1.ServiceSpec) {
+func (e *engine) service(name string, spec corev1.ServiceSpec) *corev1.Service {
 	e.t.Helper()
-	if _, err := e.client().CoreV1().Services("default").Create(context.Background(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{}); err != nil {
+	s, err := e.client().CoreV1().Services("default").Create(context.Background(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
+	if err != nil {
 		e.t.Fatal(err)
 	}
+	return s
 }
 
 func get(address string) (string, error) {

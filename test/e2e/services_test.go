@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
 )
 
@@ -44,8 +43,8 @@ func python(name string, args ...string) *corev1.Pod {
 	return p
 }
 
-// server is a pod that says by HTTP and UDP on a port who it is and who asked.
-func server(name string, port int32, labels map[string]string) *corev1.Pod {
+// probeServer is a pod that says by HTTP and UDP on a port who it is and who asked.
+func probeServer(name string, port int32, labels map[string]string) *corev1.Pod {
 	p := python(name, "serve", fmt.Sprint(port))
 	p.Labels = labels
 	p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{
@@ -76,15 +75,6 @@ func (e *engine) ready(pods ...*corev1.Pod) []string {
 	return ips
 }
 
-func (e *engine) service(name string, spec corev1.ServiceSpec) *corev1.Service {
-	e.t.Helper()
-	s, err := e.client().CoreV1().Services("default").Create(context.Background(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	return s
-}
-
 func ports(target int32) []corev1.ServicePort {
 	return []corev1.ServicePort{
 		{Name: "http", Port: 80, TargetPort: intstr.FromInt32(target)},
@@ -108,7 +98,7 @@ func TestServices(t *testing.T) {
 	e := newEngine(t)
 	e.up()
 	node := e.nodeIP()
-	a, b := server("web-a", 8080, web), server("web-b", 8080, web)
+	a, b := probeServer("web-a", 8080, web), probeServer("web-b", 8080, web)
 	for _, p := range []*corev1.Pod{a, b} {
 		p.Spec.Hostname, p.Spec.Subdomain = p.Name, "sub"
 	}
@@ -150,7 +140,7 @@ func TestServices(t *testing.T) {
 	t.Run("names", func(t *testing.T) { names(t, e.in(t), web.Spec.ClusterIP, ips) })
 	t.Run("a pod reaches itself through its Service", func(t *testing.T) {
 		e := e.in(t)
-		p := server("self", 8081, map[string]string{"app": "self"})
+		p := probeServer("self", 8081, map[string]string{"app": "self"})
 		ip := e.ready(p)[0]
 		s := e.service("self", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Selector: p.Labels, Ports: ports(8081)})
 		for _, question := range []string{
@@ -251,7 +241,7 @@ END
 }
 
 func hostPorts(t *testing.T, e *engine, node string) {
-	p := server("opened", 8082, nil)
+	p := probeServer("opened", 8082, nil)
 	p.Spec.Containers[0].Ports = []corev1.ContainerPort{
 		{ContainerPort: 8082, HostPort: 18082}, {ContainerPort: 8082, HostPort: 18082, Protocol: corev1.ProtocolUDP},
 		{ContainerPort: 8082, HostPort: 18083, HostIP: "127.0.0.1"},
@@ -265,7 +255,7 @@ func hostPorts(t *testing.T, e *engine, node string) {
 }
 
 func hostNetwork(t *testing.T, e *engine, node string) {
-	p := server("in-node", 18084, nil)
+	p := probeServer("in-node", 18084, nil)
 	p.Spec.HostNetwork, p.Spec.DNSPolicy = true, corev1.DNSClusterFirstWithHostNet
 	if ip := e.ready(p)[0]; ip != node {
 		t.Errorf("its address is %s, and the node's %s", ip, node)
@@ -319,15 +309,10 @@ func (e *engine) deletePod(name string) {
 // exec runs a command in a pod's container and returns what it printed.
 func (e *engine) exec(pod string, command ...string) (string, error) {
 	e.t.Helper()
-	request := e.client().CoreV1().RESTClient().Post().Resource("pods").Namespace("default").Name(pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
-	run, err := remotecommand.NewWebSocketExecutor(e.config(), "GET", request.URL().String())
-	if err != nil {
-		e.t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var out bytes.Buffer
-	err = run.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &out})
+	err := e.remote("websocket", pod, "exec", &corev1.PodExecOptions{Command: command, Stdout: true, Stderr: true}).
+		StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &out})
 	return out.String(), err
 }

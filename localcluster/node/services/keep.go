@@ -38,6 +38,7 @@ func Keep(ctx context.Context, cs kubernetes.Interface, n network.Network, log *
 		kind            runtime.Object
 	}{
 		{cs.DiscoveryV1().RESTClient(), "endpointslices", metav1.NamespaceDefault, apiName, &discoveryv1.EndpointSlice{}},
+		//lint:ignore SA1019 clients of the older form read it still
 		{cs.CoreV1().RESTClient(), "endpoints", metav1.NamespaceDefault, apiName, &corev1.Endpoints{}},
 		{cs.DiscoveryV1().RESTClient(), "endpointslices", metav1.NamespaceSystem, dnsName, &discoveryv1.EndpointSlice{}},
 		{cs.CoreV1().RESTClient(), "services", metav1.NamespaceSystem, dnsName, &corev1.Service{}},
