@@ -31,6 +31,10 @@ import (
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
+// defaultMTU is what the link to the outside has, too: no wire lies between, and
+// one packet then carries what would be 45 of an Ethernet's.
+const defaultMTU = 65520
+
 // Config is what the runtime needs. All fields without a comment on a default
 // are required.
 type Config struct {
@@ -45,7 +49,7 @@ type Config struct {
 	// PodCIDR holds the pods' addresses and GatewayIP, the node's.
 	PodCIDR   netip.Prefix
 	GatewayIP netip.Addr
-	// MTU of the pods' links in bytes, 1500 if it is 0.
+	// MTU of the pods' links in bytes; 0: that of the way out.
 	MTU int
 	// Project finds a registered project, HomeDir its persistent home folder.
 	Project func(id string) (*projects.Project, error)
@@ -121,7 +125,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.Default()
 	}
 	if cfg.MTU == 0 {
-		cfg.MTU = 1500
+		cfg.MTU = defaultMTU
 	}
 	if cfg.AllowMount == nil || cfg.Events == nil || cfg.Project == nil || cfg.HomeDir == nil || cfg.Images == nil || cfg.HolderID == "" {
 		return nil, errors.New("hostrt: AllowMount, Events, Project, HomeDir, Images and HolderID must be set")

@@ -238,17 +238,17 @@ func (n *netBench) create(ctx context.Context, p *corev1.Pod) error {
 func (n *netBench) log(ctx context.Context, pod string) ([]byte, error) {
 	pods := n.client.CoreV1().Pods(metav1.NamespaceDefault)
 	for end := time.Now().Add(time.Minute); ; {
+		var line []byte
 		r, err := pods.GetLogs(pod, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
 		if err == nil {
-			line, err := bufio.NewReader(r).ReadBytes('\n')
+			line, err = bufio.NewReader(r).ReadBytes('\n')
 			r.Close()
-			if err != nil {
-				return nil, fmt.Errorf("pod %s printed %q and ended: %w", pod, line, err)
-			}
+		}
+		if err == nil {
 			return bytes.TrimSpace(line), nil
 		}
 		if time.Now().After(end) {
-			return nil, fmt.Errorf("waiting for pod %s: %w", pod, err)
+			return nil, fmt.Errorf("waiting for what pod %s prints: %w", pod, err)
 		}
 		// Logs have no event for their beginning.
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
