@@ -3,6 +3,7 @@ package project
 import (
 	"fmt"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,6 +27,12 @@ type file struct {
 		Python       string
 		Requirements string
 	}
+	Data map[string]struct {
+		Path      string
+		MountPath string `yaml:"mountPath"`
+		Writable  bool
+	}
+	Secrets map[string]string
 
 	path string
 	node yaml.Node
@@ -34,7 +41,9 @@ type file struct {
 // shape describes what may stand at one place of the file.
 type shape struct {
 	fields map[string]shape // a mapping
+	each   *shape           // a mapping of names that the person chooses
 	list   bool             // a list of texts
+	truth  bool             // true or false
 	want   string           // words for people
 }
 
@@ -49,6 +58,12 @@ var schema = shape{want: "a mapping of fields", fields: map[string]shape{
 		"python":       text("a version such as \"3.11\", or the path of an interpreter or environment"),
 		"requirements": text("the path of a pip requirements file"),
 	}},
+	"data": {want: "a mapping of names to folders", each: &shape{want: "a mapping of fields", fields: map[string]shape{
+		"path":      text("the path of a folder on this machine"),
+		"mountPath": text("the absolute path at which pods see it; without it, its own"),
+		"writable":  {truth: true, want: "true where pods may change it"},
+	}}},
+	"secrets": {want: "a mapping of Secrets to files of variables", each: &shape{want: "the path of a file with lines NAME=value, such as .env"}},
 }}
 
 // parse reads studio.yaml strictly and names everything that is wrong with it.
@@ -118,6 +133,23 @@ func (f *file) walk(n *yaml.Node, s shape, at string, wrong *problem.List) {
 				f.walk(value, known, field, wrong)
 			}
 		}
+	case s.each != nil:
+		if n.Kind != yaml.MappingNode {
+			bad(n, at, fmt.Sprintf("want %s, not %s", s.want, describe(n)), "")
+			return
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i], n.Content[i+1]
+			field := at + "." + key.Value
+			if len(key.Value) > 63 || !nameForm.MatchString(key.Value) {
+				bad(key, field, fmt.Sprintf("%q is no name that Kubernetes takes", key.Value), fmt.Sprintf("use lower case letters, digits and dashes, such as %q", NameFor(key.Value)))
+			}
+			f.walk(value, *s.each, field, wrong)
+		}
+	case s.truth:
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
+			bad(n, at, fmt.Sprintf("want %s, not %s", s.want, describe(n)), "write true or false")
+		}
 	case s.list:
 		if n.Kind != yaml.SequenceNode {
 			bad(n, at, fmt.Sprintf("want %s, not %s", s.want, describe(n)), fmt.Sprintf("write `%s: [%s]`", at, n.Value))
@@ -183,5 +215,26 @@ func (f *file) check(p *Project) error {
 			wrong = append(wrong, f.at("environment.requirements", fmt.Sprintf("%s is not there", f.Environment.Requirements), "paths count from the folder of studio.yaml"))
 		}
 	}
+	for name, d := range f.Data {
+		field := "data." + name
+		info, err := os.Stat(p.abs(d.Path))
+		switch {
+		case d.Path == "":
+			wrong = append(wrong, f.at(field, "it names no folder", "write `path: FOLDER`"))
+		case err != nil:
+			wrong = append(wrong, f.at(field+".path", d.Path+" is not there", "paths count from the folder of studio.yaml; ~/ is the home"))
+		case !info.IsDir():
+			wrong = append(wrong, f.at(field+".path", d.Path+" is a file", "name its folder"))
+		}
+		if at := d.MountPath; at != "" && (!path.IsAbs(at) || path.Clean(at) != at || at == "/") {
+			wrong = append(wrong, f.at(field+".mountPath", fmt.Sprintf("%q is no absolute path below /", at), "write one such as /data/"+name))
+		}
+	}
+	for name, file := range f.Secrets {
+		if info, err := os.Stat(p.abs(file)); err != nil || info.IsDir() {
+			wrong = append(wrong, f.at("secrets."+name, file+" is not there", "make the file; each line is NAME=value"))
+		}
+	}
+	wrong.Sort()
 	return wrong.Err()
 }

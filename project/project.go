@@ -29,6 +29,17 @@ type Project struct {
 	Python string
 	// Requirements is the absolute path of a pip requirements file; empty without one.
 	Requirements string
+	// Data are folders of this machine that the project's pods see, by name.
+	Data map[string]Data
+	// Secrets are files of variables, absolute, by the name of the Secret that they feed.
+	Secrets map[string]string
+}
+
+// Data is one folder.
+type Data struct {
+	// Path is the real, absolute path here; MountPath where pods see it.
+	Path, MountPath string
+	Writable        bool
 }
 
 // Open reads the project of a folder.
@@ -67,7 +78,25 @@ func Open(dir string) (*Project, error) {
 	if f.Environment.Requirements != "" {
 		p.Requirements = p.abs(f.Environment.Requirements)
 	}
-	return p, f.check(p)
+	if err := f.check(p); err != nil {
+		return p, err
+	}
+	p.Data, p.Secrets = map[string]Data{}, map[string]string{}
+	for name, d := range f.Data {
+		dir, err := realDir(p.abs(d.Path))
+		if err != nil {
+			return nil, err
+		}
+		at := d.MountPath
+		if at == "" {
+			at = p.abs(d.Path)
+		}
+		p.Data[name] = Data{Path: dir, MountPath: at, Writable: d.Writable}
+	}
+	for name, file := range f.Secrets {
+		p.Secrets[name] = p.abs(file)
+	}
+	return p, nil
 }
 
 // Of finds the project that a file or folder belongs to: the nearest folder

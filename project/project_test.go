@@ -74,7 +74,7 @@ func TestStudioYAMLErrors(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
 		"typo":           {header + "manifest: [a]\n", "studio.yaml:3:1: manifest: unknown field; did you mean manifests?"},
 		"nested typo":    {header + "environment:\n  pyton: \"3.11\"\n", "studio.yaml:4:3: environment.pyton: unknown field; did you mean python?"},
-		"unknown":        {header + "colour: red\n", "studio.yaml:3:1: colour: unknown field; known here: apiVersion, environment, kind, manifests, name"},
+		"unknown":        {header + "colour: red\n", "studio.yaml:3:1: colour: unknown field; known here: apiVersion, data, environment, kind, manifests, name, secrets"},
 		"version number": {header + "environment:\n  python: 3.10\n", `studio.yaml:4:11: environment.python: want a version such as "3.11", or the path of an interpreter or environment, not the number 3.10; put it in quotes: "3.10"`},
 		"text for list":  {header + "manifests: deploy\n", "studio.yaml:3:12: manifests: want a list of files and folders, not the text \"deploy\"; write `manifests: [deploy]`"},
 		"number in list": {header + "manifests:\n  - 5\n", `studio.yaml:4:5: manifests[0]: want a path, not the number 5; put it in quotes: "5"`},
@@ -86,6 +86,13 @@ func TestStudioYAMLErrors(t *testing.T) {
 		"missing":        {header + "manifests: [a, deploy]\n", "studio.yaml:3:16: manifests[1]: deploy is not there; paths count from the folder of studio.yaml"},
 		"syntax":         {header + "name: [a\n", "studio.yaml:3: this is not valid YAML: did not find expected ',' or ']'"},
 		"empty":          {"", "studio.yaml:1: the file is empty; start with"},
+		"data name":      {header + "data:\n  My Set: {path: a}\n", `studio.yaml:4:3: data.My Set: "My Set" is no name that Kubernetes takes; use lower case letters, digits and dashes, such as "my-set"`},
+		"data gone":      {header + "data:\n  set:\n    path: gone\n", "studio.yaml:5:5: data.set.path: gone is not there; paths count from"},
+		"data file":      {header + "data:\n  set: {path: a}\n", "studio.yaml:4:9: data.set.path: a is a file; name its folder"},
+		"data nowhere":   {header + "data:\n  set: {writable: true}\n", "studio.yaml:4:3: data.set: it names no folder; write `path: FOLDER`"},
+		"mount relative": {header + "data:\n  set: {path: ., mountPath: data}\n", `studio.yaml:4:18: data.set.mountPath: "data" is no absolute path below /; write one such as /data/set`},
+		"writable text":  {header + "data:\n  set: {path: ., writable: maybe}\n", "studio.yaml:4:28: data.set.writable: want true where pods may change it, not the text \"maybe\"; write true or false"},
+		"secret gone":    {header + "secrets:\n  app: .env\n", "studio.yaml:4:3: secrets.app: .env is not there; make the file"},
 		"not a mapping":  {"- a\n", "studio.yaml:1:1: want a mapping of fields, not a list"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,5 +142,26 @@ func TestOf(t *testing.T) {
 		if p, err := Of(wide); err != nil || p != nil {
 			t.Errorf("%s was taken for a project: %+v, %v", wide, p, err)
 		}
+	}
+}
+
+func TestData(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"p/studio.yaml": header + "data:\n  near: {path: sets/near}\n  far: {path: ../far, mountPath: /data/far, writable: true}\nsecrets:\n  app: .env\n",
+		"p/sets/near/x": "", "far/y": "", "p/.env": "A=b\n",
+	})
+	p, err := Open(filepath.Join(dir, "p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := filepath.Join(dir, "p/sets/near"), filepath.Join(dir, "far")
+	if got, want := p.Data["near"], (Data{Path: near, MountPath: near}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := p.Data["far"], (Data{Path: far, MountPath: "/data/far", Writable: true}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := p.Secrets["app"], filepath.Join(dir, "p/.env"); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -31,6 +31,10 @@ func (s shape) schema() map[string]any {
 			properties[name] = s.fields[name].schema()
 		}
 		return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	case s.each != nil:
+		return map[string]any{"type": "object", "additionalProperties": s.each.schema(), "description": s.want}
+	case s.truth:
+		return map[string]any{"type": "boolean", "description": s.want}
 	case s.list:
 		return map[string]any{"type": "array", "items": map[string]any{"type": "string"}, "description": s.want}
 	}

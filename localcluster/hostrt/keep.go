@@ -28,7 +28,7 @@ func (s *Server) keepFiles(c *container) {
 	}
 	if project, err := s.projectOf(c.pod); err == nil && project != nil {
 		for _, m := range project.Paths() {
-			skip = append(skip, m.Path)
+			skip = append(skip, m.Target())
 		}
 	}
 	for _, kv := range c.cfg.GetEnvs() {

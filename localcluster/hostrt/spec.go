@@ -95,13 +95,13 @@ func (s *Server) newMounts(c *container, project *projects.Project) ([]shimapi.M
 	if project != nil {
 		mounts = append(mounts, shimapi.Mount{Source: s.cfg.HomeDir(project.ID), Target: projects.HomeInPod, Type: "bind"})
 		for _, m := range project.Paths() {
-			if m.ReadOnly && c.image != nil && c.image.has(m.Path) {
+			if m.ReadOnly && c.image != nil && c.image.has(m.Target()) {
 				continue // an interpreter of the host's must not hide the image's own
 			}
 			if _, err := os.Stat(m.Path); err != nil {
 				return nil, fmt.Errorf("project %s needs %s, which this node does not show (%w): run `studio run` in the project's folder again", project.Name, m.Path, err)
 			}
-			mounts = append(mounts, shimapi.Mount{Source: m.Path, Target: m.Path, Type: "bind", ReadOnly: m.ReadOnly, RecursiveReadOnly: m.ReadOnly, Slave: true})
+			mounts = append(mounts, shimapi.Mount{Source: m.Path, Target: m.Target(), Type: "bind", ReadOnly: m.ReadOnly, RecursiveReadOnly: m.ReadOnly, Slave: true})
 		}
 	}
 	for _, m := range wanted {

@@ -24,10 +24,20 @@ const Annotation = "studio.mlstudio.dev/project"
 // HomeInPod is where a project's persistent home folder appears in its pods.
 const HomeInPod = "/home/studio"
 
-// Mount is a folder of the host that the project's pods see at its own path.
+// Mount is a folder of the host that the project's pods see, at its own path
+// unless At names another.
 type Mount struct {
 	Path     string `json:"path"`
+	At       string `json:"at,omitempty"`
 	ReadOnly bool   `json:"readOnly"`
+}
+
+// Target is where pods see the folder.
+func (m Mount) Target() string {
+	if m.At != "" {
+		return m.At
+	}
+	return m.Path
 }
 
 // Project is one registered project.
@@ -71,8 +81,10 @@ func (p Project) Validate() error {
 		return fmt.Errorf("project ID %q: want lower case letters, digits and dashes, at most 63", p.ID)
 	}
 	for _, path := range p.Paths() {
-		if !filepath.IsAbs(path.Path) || filepath.Clean(path.Path) != path.Path || path.Path == "/" {
-			return fmt.Errorf("project %s: %q must be an absolute path below /", p.ID, path.Path)
+		for _, at := range []string{path.Path, path.Target()} {
+			if !filepath.IsAbs(at) || filepath.Clean(at) != at || at == "/" {
+				return fmt.Errorf("project %s: %q must be an absolute path below /", p.ID, at)
+			}
 		}
 	}
 	return nil

@@ -13,7 +13,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mlstudio/studio/localcluster/projects"
@@ -146,6 +148,15 @@ func Register(p *project.Project, e *Environment) projects.Project {
 	r := projects.Project{ID: projects.NewID(p.Name, p.Dir), Name: p.Name, Dir: p.Dir}
 	if e != nil {
 		r.Mounts, r.PathPrepend, r.Env = e.Mounts, e.PathPrepend, e.Env
+	}
+	r.Mounts = slices.Clone(r.Mounts)
+	for _, name := range slices.Sorted(maps.Keys(p.Data)) {
+		d := p.Data[name]
+		m := projects.Mount{Path: d.Path, ReadOnly: !d.Writable}
+		if d.MountPath != d.Path {
+			m.At = d.MountPath
+		}
+		r.Mounts = append(r.Mounts, m)
 	}
 	return r
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -122,6 +123,12 @@ func (e *engine) try(args ...string) result {
 	return e.tryIn("", "studio", args...)
 }
 
+// pipe runs `studio ARGS` with a text on its standard input.
+func (e *engine) pipe(input string, args ...string) result {
+	e.t.Helper()
+	return e.runIn("", strings.NewReader(input), "studio", args...)
+}
+
 // studio runs `studio ARGS`, which must succeed.
 func (e *engine) studio(args ...string) result {
 	e.t.Helper()
@@ -135,11 +142,17 @@ func (e *engine) studio(args ...string) result {
 // tryIn runs one of the programs in bin/ in a folder.
 func (e *engine) tryIn(folder, program string, args ...string) result {
 	e.t.Helper()
+	return e.runIn(folder, nil, program, args...)
+}
+
+func (e *engine) runIn(folder string, input io.Reader, program string, args ...string) result {
+	e.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, e.bin(program), args...)
 	cmd.Dir = folder
 	cmd.Env = e.env
+	cmd.Stdin = input
 	// A command that ran out of time says where it stands before it is killed.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
 	cmd.WaitDelay = 5 * time.Second

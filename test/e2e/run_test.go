@@ -108,6 +108,48 @@ func TestJourneyOfCode(t *testing.T) {
 			t.Error(r)
 		}
 	})
+	t.Run("data and secrets", func(t *testing.T) {
+		e := e.in(t)
+		outside := filepath.Join(filepath.Dir(dir), "numbers")
+		if err := os.MkdirAll(outside, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(outside, "n.txt"), []byte("42"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		write("studio.yaml", "apiVersion: studio.mlstudio.dev/v1alpha1\nkind: Project\nname: work\nmanifests: []\n"+
+			"data:\n  numbers: {path: "+outside+", mountPath: /data/numbers}\n  cache: {path: cache, writable: true}\nsecrets:\n  app: .env\n")
+		write("cache/keep", "")
+		write(".env", "TOKEN='of the file'\n")
+		file := write("use.py", "import os\nprint('read', open('/data/numbers/n.txt').read(), os.environ['TOKEN'], os.environ['OTHER'])\n"+
+			"open('cache/new', 'w').write('x')\ntry:\n    open('/data/numbers/w', 'w')\nexcept OSError as e:\n    print('refused', e.errno)\n")
+		if r := e.pipe("typed unseen\n", "secret", "set", "typed", "OTHER"); r.code != 0 || strings.Contains(r.said(), "unseen") {
+			t.Fatal(r)
+		}
+		r := e.studio("run", file, "--secret", "app", "--secret", "typed/OTHER")
+		for _, want := range []string{"read 42 of the file typed unseen\n", "refused 30\n"} {
+			if !strings.Contains(r.stdout, want) {
+				t.Errorf("want %q in %s", want, r)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, "cache/new")); err != nil {
+			t.Errorf("what was written to writable data is not there: %v", err)
+		}
+		write(".env", "TOKEN=changed\n")
+		if r := e.studio("run", file, "--secret", "app", "--env", "OTHER=x"); !strings.Contains(r.stdout, "read 42 changed x") {
+			t.Error(r)
+		}
+		if r := e.studio("secret", "list"); r.stdout != "app  TOKEN\ntyped  OTHER\n" {
+			t.Error(r)
+		}
+		if r := e.studio("run", file, "--secret", "app", "--dry-run", "-o", "yaml"); strings.Contains(r.said(), "changed") {
+			t.Errorf("a plan shows the value: %s", r)
+		}
+		e.studio("secret", "rm", "typed")
+		if r := e.try("secret", "rm", "typed"); r.code == 0 {
+			t.Errorf("a second removal: %s", r)
+		}
+	})
 	t.Run("the printed object runs by itself", func(t *testing.T) {
 		e := e.in(t)
 		r := e.studio("run", script, "--name", "printed", "--env", "COLOUR=blue", "--dry-run", "-o", "yaml")

@@ -67,6 +67,7 @@ func (a *app) root() *cobra.Command {
 		a.run(),
 		a.logs(),
 		a.schema(),
+		a.secret(),
 		a.expose(),
 		a.image(),
 		a.kubeconfig(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/mlstudio/studio/project/follow"
 	"github.com/mlstudio/studio/project/manifests"
 	"github.com/mlstudio/studio/project/pyenv"
+	"github.com/mlstudio/studio/project/secret"
 )
 
 // runFlags are the flags of `run`.
@@ -138,6 +140,9 @@ func (a *app) carryOut(ctx context.Context, w work, f *runFlags) error {
 		if err := s.openProject(ctx, w); err != nil {
 			return err
 		}
+		if err := s.feedSecrets(ctx, w.project, f.namespace); err != nil {
+			return err
+		}
 	}
 	targets, err := s.applyAll(ctx, steps, f)
 	if err != nil {
@@ -147,6 +152,28 @@ func (a *app) carryOut(ctx context.Context, w work, f *runFlags) error {
 		return a.applied(steps)
 	}
 	return s.followAll(ctx, targets)
+}
+
+// feedSecrets brings the project's Secrets in step with its files, before what uses them starts.
+func (s *session) feedSecrets(ctx context.Context, p *project.Project, namespace string) error {
+	for _, name := range slices.Sorted(maps.Keys(p.Secrets)) {
+		values, err := secret.ReadFile(p.Secrets[name])
+		if err != nil {
+			return err
+		}
+		changed := false
+		err = s.steady(ctx, func() (err error) {
+			changed, err = secret.Feed(ctx, s.client.Core().Secrets(namespace), name, values)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if changed {
+			s.note("fed Secret %s from %s (%d keys)", name, relative([]string{p.Secrets[name]})[0], len(values))
+		}
+	}
+	return nil
 }
 
 // openProject opens the project and its environment, which is found or made, to its pods.
