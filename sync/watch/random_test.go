@@ -1,0 +1,95 @@
+package watch
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestRandomOperations does thousands of random things to a tree, in bursts and
+// with pauses, and wants the sets alone to have led to the same tree each time it
+// has come to rest.
+func TestRandomOperations(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	}()
+	f := start(t, inMemory(t), Options{Quiet: 20 * time.Millisecond, MaxWait: 150 * time.Millisecond})
+	const rounds, operations = 40, 120
+	for range rounds {
+		for range operations {
+			operate(r, f.root)
+			if r.IntN(10) == 0 {
+				time.Sleep(time.Duration(r.IntN(8000)) * time.Microsecond)
+			}
+		}
+		f.same(10 * time.Second)
+	}
+}
+
+// operate does one thing; that much of it fails is part of it.
+func operate(r *rand.Rand, root string) {
+	name := func() string { return string(rune('a' + r.IntN(5))) }
+	path := func() string {
+		p := root
+		for range 1 + r.IntN(3) {
+			p = filepath.Join(p, name())
+		}
+		return p
+	}
+	text := func() []byte { return []byte(strings.Repeat(fmt.Sprint(r.IntN(10)), 1+r.IntN(3))) }
+	p := path()
+	switch r.IntN(13) {
+	case 0, 1, 2:
+		os.WriteFile(p, text(), 0o644)
+	case 3:
+		os.MkdirAll(p, 0o755)
+	case 4:
+		os.Remove(p)
+	case 5:
+		os.RemoveAll(p)
+	case 6:
+		os.Rename(p, path())
+	case 7: // an atomic save
+		tmp := p + ".tmp"
+		os.WriteFile(tmp, text(), 0o644)
+		os.Rename(tmp, p)
+	case 8:
+		unix.Renameat2(unix.AT_FDCWD, p, unix.AT_FDCWD, path(), unix.RENAME_EXCHANGE)
+	case 9:
+		os.Symlink(name(), p)
+	case 10:
+		os.Link(p, path())
+	case 11: // in two steps
+		if f, err := os.OpenFile(p, os.O_CREATE|os.O_WRONLY, 0o644); err == nil {
+			f.Write(text())
+			time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
+			f.Write(text())
+			f.Close()
+		}
+	case 12: // a tree at once
+		if from := filepath.Join(root, name()); !strings.HasPrefix(p+"/", from+"/") { // not into itself
+			os.CopyFS(p, os.DirFS(from))
+		}
+	}
+	if count(root) > 300 {
+		os.RemoveAll(filepath.Join(root, name()))
+	}
+}
+
+// count says how much is there: copies of copies must not grow for ever.
+func count(root string) int {
+	n := 0
+	filepath.WalkDir(root, func(string, fs.DirEntry, error) error { n++; return nil })
+	return n
+}
