@@ -19,6 +19,8 @@ type entry struct {
 	// racy: the file was so young when it was looked at that a later write may have
 	// left the same time.
 	racy bool
+	// linked: it has other names, by which it may be written.
+	linked bool
 }
 
 const (
@@ -40,7 +42,7 @@ func entryOf(st *unix.Stat_t, t *traits, now time.Time) (entry, bool) {
 		return entry{}, false
 	}
 	mtime := st.Mtim.Nano()
-	e := entry{size: st.Size, mtime: mtime, mode: st.Mode & (unix.S_IFMT | unix.S_IXUSR), racy: now.UnixNano()-mtime < int64(t.tick)}
+	e := entry{size: st.Size, mtime: mtime, mode: st.Mode & (unix.S_IFMT | unix.S_IXUSR), racy: now.UnixNano()-mtime < int64(t.tick), linked: st.Nlink > 1}
 	if t.inodes {
 		e.ino = st.Ino
 	}

@@ -31,6 +31,12 @@ type fixture struct {
 // start watches root, or a new folder.
 func start(t *testing.T, root string, opt Options) *fixture {
 	t.Helper()
+	return prepared(t, root, opt, func(*Watcher) {})
+}
+
+// prepared changes the watcher before it runs.
+func prepared(t *testing.T, root string, opt Options, prepare func(*Watcher)) *fixture {
+	t.Helper()
 	if root == "" {
 		root = t.TempDir()
 	}
@@ -44,7 +50,8 @@ func start(t *testing.T, root string, opt Options) *fixture {
 	if f.w, err = Open(root, opt); err != nil {
 		t.Fatal(err)
 	}
-	f.mirror = contents_(f.w.root)
+	prepare(f.w)
+	f.mirror = filesIn(f.w.root)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -85,8 +92,8 @@ func content(path string) string {
 	return string(text)
 }
 
-// contents_ is what really lies in a folder, read without the watcher's code.
-func contents_(root string) map[string]string {
+// filesIn is what really lies in a folder, read without the watcher's code.
+func filesIn(root string) map[string]string {
 	all := map[string]string{}
 	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && (d.Type().IsRegular() || d.Type()&fs.ModeSymlink != 0) {
@@ -150,7 +157,7 @@ func (f *fixture) same(within time.Duration) {
 	f.Helper()
 	var diff []string
 	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		real := contents_(f.root)
+		real := filesIn(f.root)
 		f.mu.Lock()
 		diff = differ(f.mirror, real)
 		f.mu.Unlock()

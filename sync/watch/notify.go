@@ -25,12 +25,32 @@ func (w *Watcher) openEvents() {
 	switch {
 	case err == nil:
 		w.events = events
+		w.errs = drain(events.Errors)
 		return
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		w.note(fmt.Sprintf("no inotify instance is free (fs.inotify.max_user_instances), so %s is compared every %v instead; %s", w.root, w.opt.Poll, raise("fs.inotify.max_user_instances", 1024)))
 	default:
 		w.note(fmt.Sprintf("the system gives no file events (%v), so %s is compared every %v instead", err, w.root, w.opt.Poll))
 	}
+}
+
+// drain takes errors as they come: the library holds, while it hands one over, the
+// lock that adding and removing a watch needs. One is as good as many.
+func drain(errs <-chan error) <-chan error {
+	last := make(chan error, 1)
+	go func() {
+		for err := range errs {
+			// A watch that was to be removed was gone already.
+			if errors.Is(err, unix.EINVAL) {
+				continue
+			}
+			select {
+			case last <- err:
+			default:
+			}
+		}
+	}()
+	return last
 }
 
 func (w *Watcher) closeEvents() {
@@ -44,7 +64,7 @@ func (w *Watcher) channels() (<-chan fsnotify.Event, <-chan error) {
 	if w.events == nil {
 		return nil, nil
 	}
-	return w.events.Events, w.events.Errors
+	return w.events.Events, w.errs
 }
 
 // watch has the events of a folder sent; false where that can not be.
@@ -132,7 +152,13 @@ func (w *Watcher) take(ev fsnotify.Event) {
 	_, isFile := d.files[name]
 	child := d.dirs[name]
 	if d.caseless && (!isFile || !ev.Has(fsnotify.Write)) {
-		w.look(d, false, false) // only a listing tells how the name is written
+		// Only a listing tells how the name is written.
+		for other, child := range d.dirs {
+			if !ev.Has(fsnotify.Write) && strings.EqualFold(other, name) {
+				w.drop(child)
+			}
+		}
+		w.look(d, false, false)
 		return
 	}
 	if isFile && !ev.Has(fsnotify.Create) {
@@ -142,7 +168,9 @@ func (w *Watcher) take(ev fsnotify.Event) {
 	var st unix.Stat_t
 	err := unix.Lstat(w.abs(path), &st)
 	isDir := err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
-	if child != nil && (!isDir || child.inodes && child.id != identity{st.Dev, st.Ino}) {
+	// A folder that comes to a place where one was is entered anew although it seems
+	// to be the same: it may have been away when its watch was set, and another here.
+	if child != nil && (!isDir || ev.Has(fsnotify.Create) || w.replaced(child, &st)) {
 		w.drop(child)
 		child = nil
 	}
@@ -164,7 +192,7 @@ func (w *Watcher) take(ev fsnotify.Event) {
 
 // trouble: events were lost, or can no longer be had.
 func (w *Watcher) trouble(err error) {
-	if !errors.Is(err, fsnotify.ErrEventOverflow) && err != nil {
+	if !errors.Is(err, fsnotify.ErrEventOverflow) {
 		w.note(fmt.Sprintf("reading the events of %s: %v; it is compared instead", w.root, err))
 	}
 	w.lost = true

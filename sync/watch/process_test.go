@@ -62,7 +62,7 @@ func alone(t *testing.T, limits string) (*fixture, *os.Process) {
 	for i := range 20 {
 		f.write(fmt.Sprintf("d%d/file", i), "1")
 	}
-	f.mirror = contents_(f.root)
+	f.mirror = filesIn(f.root)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), watchEnv+"="+f.root, limitsEnv+"="+limits)
 	cmd.Stderr = os.Stderr

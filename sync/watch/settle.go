@@ -252,13 +252,31 @@ func (w *Watcher) change(path string, many bool, listings map[*dir]map[string]bo
 		now.hash = hash(w.abs(path), now)
 	}
 	d.files[name] = now
-	switch {
-	case !had:
-		return Added
-	case comparable && before.hash == now.hash && before.mode == now.mode:
+	if comparable && before.hash == now.hash && before.mode == now.mode {
 		return ""
 	}
+	if now.linked && d.inodes {
+		w.signLinks(path, now, d)
+	}
+	if !had {
+		return Added
+	}
 	return Modified
+}
+
+// signLinks puts down the other names of a file: the system tells of the one only
+// by which it was written. It is rare enough to search all files for.
+func (w *Watcher) signLinks(path string, e entry, at *dir) {
+	w.each(w.top, func(d *dir) {
+		if d.traits != at.traits {
+			return
+		}
+		for name, other := range d.files {
+			if other.ino == e.ino && join(d.path, name) != path && (other.racy || !other.looksLike(e)) {
+				w.sign(join(d.path, name))
+			}
+		}
+	})
 }
 
 // fileAt looks at a path of a watched folder; false where no file is there that

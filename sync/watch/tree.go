@@ -78,7 +78,7 @@ func (w *Watcher) enter(parent *dir, path string, st *unix.Stat_t, fresh bool) *
 	// One folder has one watch. If it was known by another path, that was its name
 	// before; if it still has it, it is mounted twice.
 	twice := false
-	if other := w.byID[id]; other != nil && d.inodes {
+	if other := w.byID[id]; other != nil && (d.inodes || d.events) {
 		if twice = w.stillThere(other); !twice {
 			w.drop(other)
 		}
@@ -105,6 +105,13 @@ func (w *Watcher) enter(parent *dir, path string, st *unix.Stat_t, fresh bool) *
 func (w *Watcher) stillThere(d *dir) bool {
 	var st unix.Stat_t
 	return unix.Lstat(w.abs(d.path), &st) == nil && identity{st.Dev, st.Ino} == d.id
+}
+
+// replaced tells whether another folder has a watched one's place. A watch keeps
+// the number even where the file system does not.
+func (w *Watcher) replaced(d *dir, st *unix.Stat_t) bool {
+	_, polled := w.polled[d]
+	return (d.inodes || !polled) && d.id != identity{st.Dev, st.Ino}
 }
 
 // drop forgets a folder that is gone, and puts its files down to be told.
@@ -196,7 +203,7 @@ func (w *Watcher) lookAtDir(d *dir, path, name string, st *unix.Stat_t, fresh, d
 	}
 	ignored := w.rules.Ignored(path, true)
 	child := d.dirs[name]
-	if child != nil && (ignored || child.inodes && child.id != identity{st.Dev, st.Ino}) {
+	if child != nil && (ignored || w.replaced(child, st)) {
 		w.drop(child)
 		child = nil
 	}

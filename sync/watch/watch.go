@@ -97,6 +97,7 @@ type Watcher struct {
 
 	// events is nil where the system gives none.
 	events  *fsnotify.Watcher
+	errs    <-chan error
 	top     *dir // nil while the root is not there
 	rootID  identity
 	byID    map[identity]*dir

@@ -17,6 +17,7 @@ var mayNot = []struct {
 	{"localcluster", "a driver knows nothing of the workloads that run in it", append([]string{"platform", "project", "sync"}, pillars...)},
 	{"platform", "what pillars share knows no pillar", append([]string{"localcluster", "project"}, pillars...)},
 	{"train", "a pillar speaks to the Kubernetes API only", []string{"localcluster", "project"}},
+	{"sync/watch", "files change without a cluster", append([]string{"localcluster", "platform", "project"}, pillars...)},
 	{"version", "a leaf", []string{"localcluster", "platform", "project", "train", "assets"}},
 	{"assets", "a leaf", []string{"localcluster", "platform", "project", "train"}},
 }
