@@ -139,6 +139,7 @@ func (f *fixture) expectNet(want string) {
 
 // vfat knows no case, no inode numbers that last, and times of two seconds.
 func TestVfat(t *testing.T) {
+	t.Parallel()
 	mount := vfat(t)
 	root := filepath.Join(mount, "project")
 	if err := os.Mkdir(root, 0o755); err != nil {
@@ -169,6 +170,7 @@ func TestVfat(t *testing.T) {
 
 // A file system in a process tells nothing of what happens behind it.
 func TestFuse(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("bindfs"); err != nil {
 		t.Skip("SKIPPED: bindfs is not installed")
 	}

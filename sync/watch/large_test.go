@@ -69,7 +69,9 @@ func TestBranchSwitch(t *testing.T) {
 	large(t)
 	root := t.TempDir()
 	f := &fixture{T: t, root: root}
-	git := func(args ...string) { f.runs("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@b", "-c", "gc.auto=0"}, args...)...) }
+	git := func(args ...string) {
+		f.runs("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@b", "-c", "gc.auto=0"}, args...)...)
+	}
 	git("init", "-q", "-b", "main")
 	f.write(".gitignore", "*.log\n")
 	git("add", ".")

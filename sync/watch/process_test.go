@@ -109,6 +109,7 @@ func alone(t *testing.T, limits string) (*fixture, *os.Process) {
 }
 
 func TestStoppedForAWhile(t *testing.T) {
+	t.Parallel()
 	pause := 2 * time.Second
 	if os.Getenv("STUDIO_SYNC_TESTS") != "" {
 		pause = time.Minute
@@ -132,6 +133,7 @@ func TestStoppedForAWhile(t *testing.T) {
 
 // With few watches most folders are compared at intervals, and it is said.
 func TestUsedUpWatches(t *testing.T) {
+	t.Parallel()
 	f, _ := alone(t, "8 10")
 	f.needsNote("sysctl fs.inotify.max_user_watches=")
 	for i := range 20 {
@@ -147,6 +149,7 @@ func TestUsedUpWatches(t *testing.T) {
 }
 
 func TestNoInstanceLeft(t *testing.T) {
+	t.Parallel()
 	f, _ := alone(t, "100 0")
 	f.needsNote("sysctl fs.inotify.max_user_instances=")
 	f.write("d1/file", "2")

@@ -17,6 +17,7 @@ import (
 // with pauses, and wants the sets alone to have led to the same tree each time it
 // has come to rest.
 func TestRandomOperations(t *testing.T) {
+	t.Parallel()
 	t.Run("as usual", func(t *testing.T) { randomly(t, true, func(*Watcher) {}) })
 	// Reading listings instead of asking for names is right on every file system,
 	// but for hard links, which those without case do not have.

@@ -37,6 +37,7 @@ func TestOneSavedFileIsToldAtOnce(t *testing.T) {
 }
 
 func TestChanges(t *testing.T) {
+	t.Parallel()
 	f := start(t, "", Options{})
 	f.write("a", "1")
 	f.write("d/e/b", "1")
@@ -68,6 +69,7 @@ func TestChanges(t *testing.T) {
 }
 
 func TestWhatIsIgnored(t *testing.T) {
+	t.Parallel()
 	f := start(t, "", Options{})
 	f.write(".gitignore", "*.log\nout/\n")
 	f.write("keep.txt", "1")
@@ -129,6 +131,7 @@ func TestAFileInWritingWaits(t *testing.T) {
 }
 
 func TestFoldersFilledBeforeTheyAreWatched(t *testing.T) {
+	t.Parallel()
 	f := start(t, "", Options{})
 	for i := range 200 {
 		f.write(fmt.Sprintf("n%d/a/b/c/file", i), "1")
@@ -147,6 +150,7 @@ func TestFoldersFilledBeforeTheyAreWatched(t *testing.T) {
 }
 
 func TestTheRootGoesAndComes(t *testing.T) {
+	t.Parallel()
 	top := t.TempDir()
 	root := filepath.Join(top, "deep", "project")
 	if err := os.MkdirAll(root, 0o755); err != nil {
@@ -180,6 +184,7 @@ func TestTheRootGoesAndComes(t *testing.T) {
 
 // The emit function blocks until far more has happened than the kernel keeps.
 func TestLostEvents(t *testing.T) {
+	t.Parallel()
 	f := start(t, inMemory(t), Options{})
 	f.mu.Lock() // apply waits for it
 	f.write("first", "1")
