@@ -80,6 +80,24 @@ func (b *broadcaster) stopped(c *container) {
 	}
 }
 
+// looks is when the kubelet is asked to look once more at a pod whose sandbox it
+// has stopped: it has done with the pod only after a look that began later, and
+// would otherwise wait for the next second. The second is for a slow machine.
+var looks = []time.Duration{15 * time.Millisecond, 100 * time.Millisecond}
+
+// sandboxStopped asks for those looks, where the limit leaves room: they hurry
+// no container.
+func (b *broadcaster) sandboxStopped(c *container) {
+	for _, after := range looks {
+		// A timer, as the kubelet gives no sign when it has stored the pod's state.
+		time.AfterFunc(after, func() {
+			if b.limit.Allow() {
+				b.send(c, rt.ContainerEventType_CONTAINER_STOPPED_EVENT)
+			}
+		})
+	}
+}
+
 func (b *broadcaster) repeat(c *container) {
 	if !b.wanted(c) {
 		return

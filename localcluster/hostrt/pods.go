@@ -247,6 +247,9 @@ func (s *Server) StopPodSandbox(ctx context.Context, r *rt.StopPodSandboxRequest
 			s.releaseNetwork(p)
 			s.removeGroup(p)
 		})
+		if started := s.startedOf(p); len(started) > 0 {
+			s.events.sandboxStopped(started[0])
+		}
 	}
 	return &rt.StopPodSandboxResponse{}, writeRecord(p.dir, podFile, rec)
 }

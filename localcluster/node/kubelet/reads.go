@@ -113,10 +113,23 @@ type pods struct {
 }
 
 func (p pods) Get(ctx context.Context, name string, o metav1.GetOptions) (*corev1.Pod, error) {
-	if pod := p.reads.latest(p.namespace, name); pod != nil {
+	// The kubelet notes a pod's last phase, reads the pod, and drops the phase if
+	// its worker has not yet left the pod: upstream counts on the time of a real
+	// read.
+	if pod := p.reads.latest(p.namespace, name); pod != nil && !ending(pod) {
 		return pod, nil
 	}
 	return p.PodInterface.Get(ctx, name, o)
+}
+
+// ending tells whether the last phase may be what is written next.
+func ending(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.State.Running != nil || c.State.Waiting != nil {
+			return false
+		}
+	}
+	return len(pod.Status.ContainerStatuses) > 0
 }
 
 func (p pods) Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, o metav1.PatchOptions, sub ...string) (*corev1.Pod, error) {
