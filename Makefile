@@ -85,6 +85,6 @@ bench-net: build ## the pods' network: to a pod, a service and the host / two ho
 	@hack/bench net
 
 help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash bench-up bench-pod bench-idle bench-run bench-kine bench-net help

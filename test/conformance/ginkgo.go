@@ -17,11 +17,6 @@ import (
 // runSpecs runs upstream's test binary on several processes and returns its
 // report. That specs fail is in the report; an error is a run without one.
 func runSpecs(ctx context.Context, o options, s selection, kubeconfig, logs string) (types.Report, error) {
-	told, stop, err := listen(os.Stdout)
-	if err != nil {
-		return types.Report{}, err
-	}
-	defer stop()
 	out, err := os.Create(filepath.Join(logs, "ginkgo.log"))
 	if err != nil {
 		return types.Report{}, err
@@ -43,9 +38,10 @@ func runSpecs(ctx context.Context, o options, s selection, kubeconfig, logs stri
 	}
 	args = append(args, filepath.Join(o.programs, "e2e.test"), "--",
 		"--provider=skeleton", "--kubeconfig="+kubeconfig, "--kubectl-path="+filepath.Join(o.programs, "kubectl"),
-		"--report-dir="+logs, "--disable-log-dump", "--progress-report-url="+told)
+		"--report-dir="+logs, "--disable-log-dump")
 	cmd := exec.CommandContext(ctx, filepath.Join(o.programs, "ginkgo"), args...)
-	cmd.Stdout, cmd.Stderr = out, out
+	said := &progress{log: out, screen: os.Stdout, every: 30 * time.Second, of: len(s.baseline)}
+	cmd.Stdout, cmd.Stderr = said, said
 	// Interrupted, ginkgo lets the running specs delete what they made.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = time.Minute

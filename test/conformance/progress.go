@@ -1,49 +1,35 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"strings"
 	"time"
 )
 
-// listen receives what the test processes tell of each spec that ends, and
-// prints it. It returns the address to tell it to.
-func listen(out io.Writer) (address string, stop func(), err error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, fmt.Errorf("listening for the specs' progress: %w", err)
+// progress passes ginkgo's output on to the log and says now and then how far
+// the run is. ginkgo writes one bullet for each spec that ends.
+type progress struct {
+	log, screen io.Writer
+	// every is the time between two lines on the screen.
+	every time.Duration
+	of    int
+
+	begun, said time.Time
+	ended       int
+}
+
+const bullet = "•"
+
+func (p *progress) Write(text []byte) (int, error) {
+	now := time.Now()
+	if p.begun.IsZero() {
+		p.begun, p.said = now, now
 	}
-	begun := time.Now()
-	ended := make(chan string)
-	var printer = make(chan struct{})
-	go func() {
-		defer close(printer)
-		n := 0
-		for message := range ended {
-			n++
-			fmt.Fprintf(out, "%4d  %6s  %s\n", n, time.Since(begun).Round(time.Second), message)
-		}
-	}()
-	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var told struct {
-			Message string `json:"msg"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&told); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		if strings.HasPrefix(told.Message, "PASSED ") || strings.HasPrefix(told.Message, "FAILED ") {
-			ended <- told.Message
-		}
-	})}
-	go server.Serve(l)
-	return "http://" + l.Addr().String(), func() {
-		server.Close()
-		close(ended)
-		<-printer
-	}, nil
+	p.ended += bytes.Count(text, []byte(bullet))
+	if now.Sub(p.said) >= p.every {
+		p.said = now
+		fmt.Fprintf(p.screen, "  %d of %d specs after %s\n", p.ended, p.of, now.Sub(p.begun).Round(time.Second))
+	}
+	return p.log.Write(text)
 }

@@ -92,20 +92,17 @@ func (l *Log) Copy(stream string, r io.Reader) error {
 			first = err
 		}
 	}
-	partial := false
 	for {
 		line, err := br.ReadSlice('\n')
 		switch {
 		case err == nil:
 			keep(l.record(stream, line[:len(line)-1], true))
-			partial = false
 		case errors.Is(err, bufio.ErrBufferFull):
 			keep(l.record(stream, line, false))
-			partial = true
 		default:
-			// The end. What has no newline is complete all the same.
-			if len(line) > 0 || partial {
-				keep(l.record(stream, line, true))
+			// The end. What has no newline stays partial, so that a reader adds none.
+			if len(line) > 0 {
+				keep(l.record(stream, line, false))
 			}
 			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) && !isHangup(err) {
 				keep(err)

@@ -17,11 +17,11 @@ func TestCopy(t *testing.T) {
 		"nothing":              {"", nil},
 		"lines":                {"a\nb\n", []string{"F a", "F b"}},
 		"an empty line":        {"\n", []string{"F "}},
-		"no newline at end":    {"a\nb", []string{"F a", "F b"}},
+		"no newline at end":    {"a\nb", []string{"F a", "P b"}},
 		"a carriage return":    {"1%\r2%\n", []string{"F 1%\r2%"}},
 		"longer than a record": {long + "y\nz\n", []string{"P " + long, "F y", "F z"}},
 		"just a record":        {long + "\n", []string{"P " + long, "F "}},
-		"long, cut off":        {long, []string{"P " + long, "F "}},
+		"long, cut off":        {long, []string{"P " + long}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "0.log")

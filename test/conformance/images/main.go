@@ -5,18 +5,13 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/mlstudio/studio/test/ociimage"
 )
 
 func main() {
@@ -27,9 +22,9 @@ func main() {
 }
 
 func run(args []string, names io.Reader) error {
-	var s sources
+	s := sources{base: &ociimage.Base{}}
 	flags := flag.NewFlagSet("images", flag.ContinueOnError)
-	flags.StringVar(&s.base, "base", "", "tar of a Debian tree")
+	flags.StringVar(&s.base.Tar, "base", "", "tar of a Debian tree")
 	flags.StringVar(&s.programs, "programs", "", "folder of the programs that run inside the images")
 	flags.StringVar(&s.upstream, "upstream", "", "upstream's folder test/images")
 	out := flags.String("o", "", "archive to write")
@@ -40,57 +35,12 @@ func run(args []string, names io.Reader) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if s.base == "" || s.programs == "" || s.upstream == "" || *out == "" {
+	if s.base.Tar == "" || s.programs == "" || s.upstream == "" || *out == "" {
 		return errors.New("-base, -programs, -upstream and -o are all needed")
 	}
-	all, err := build(&s, names)
+	recipes, err := s.recipes()
 	if err != nil {
 		return err
 	}
-	if err := tarball.MultiRefWriteToFile(*out, all); err != nil {
-		return fmt.Errorf("writing %s: %w", *out, err)
-	}
-	return nil
-}
-
-// build makes an image for each name on the list that a recipe is for. A recipe
-// that no name asks for is an error: upstream renamed what it is for.
-func build(s *sources, names io.Reader) (map[name.Reference]v1.Image, error) {
-	recipes, err := s.recipes()
-	if err != nil {
-		return nil, err
-	}
-	all, used := map[name.Reference]v1.Image{}, map[string]bool{}
-	lines := bufio.NewScanner(names)
-	for lines.Scan() {
-		ref, err := name.NewTag(strings.TrimSpace(lines.Text()))
-		if err != nil {
-			continue // the list begins with what the test binary logs
-		}
-		repo := ref.RepositoryStr()
-		short := repo[strings.LastIndex(repo, "/")+1:]
-		r, ok := recipes[short]
-		if !ok {
-			continue
-		}
-		img, err := r.image(s)
-		if err != nil {
-			return nil, fmt.Errorf("building %s: %w", ref, err)
-		}
-		all[ref], used[short] = img, true
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading the list of images: %w", err)
-	}
-	var idle []string
-	for short := range recipes {
-		if !used[short] {
-			idle = append(idle, short)
-		}
-	}
-	if len(idle) > 0 {
-		slices.Sort(idle)
-		return nil, fmt.Errorf("no image on the list is called %s; look at what the tests of this version use", strings.Join(idle, ", "))
-	}
-	return all, nil
+	return ociimage.Save(*out, names, recipes)
 }
