@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -11,6 +12,8 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	apiserveroptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
+
+	"github.com/mlstudio/studio/localcluster/network"
 )
 
 // forever as a toleration: a laptop is one node, and one that sleeps is not to
@@ -37,6 +40,8 @@ func apiServerFlags(f files, bare bool) []string {
 		"--tls-cert-file=" + f.pki("apiserver.crt"),
 		"--tls-private-key-file=" + f.pki("apiserver.key"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		// As pods reach it: the port on loopback is not theirs.
+		"--service-account-jwks-uri=https://" + net.JoinHostPort(f.net.APIAddress.String(), strconv.Itoa(network.APIPort)) + "/openid/v1/jwks",
 		"--service-account-signing-key-file=" + f.pki("service-account.key"),
 		"--service-account-key-file=" + f.pki("service-account.key"),
 		"--requestheader-client-ca-file=" + f.pki("front-proxy-ca.crt"),
