@@ -56,7 +56,7 @@ var schema = shape{want: "a mapping of fields", fields: map[string]shape{
 	"manifests":  {list: true, want: "a list of files and folders"},
 	"environment": {want: "a mapping of fields", fields: map[string]shape{
 		"python":       text("a version such as \"3.11\", or the path of an interpreter or environment"),
-		"requirements": text("the path of a pip requirements file"),
+		"requirements": text("the path of a pip requirements file, or of a pyproject.toml"),
 	}},
 	"data": {want: "a mapping of names to folders", each: &shape{want: "a mapping of fields", fields: map[string]shape{
 		"path":      text("the path of a folder on this machine"),

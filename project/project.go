@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -27,7 +28,8 @@ type Project struct {
 	// Python is what the person wants: a version (3.11), an interpreter or an
 	// environment's folder, absolute when it is a path; empty to find one.
 	Python string
-	// Requirements is the absolute path of a pip requirements file; empty without one.
+	// Requirements is the absolute path of a pip requirements file, or of a
+	// pyproject.toml; empty without one.
 	Requirements string
 	// Data are folders of this machine that the project's pods see, by name.
 	Data map[string]Data
@@ -174,11 +176,18 @@ func defaults(dir string) *Project {
 	if info, err := os.Stat(filepath.Join(dir, "manifests")); err == nil && info.IsDir() && !kustomized(dir) {
 		p.Manifests = []string{filepath.Join(dir, "manifests")}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "requirements.txt")); err == nil {
-		p.Requirements = filepath.Join(dir, "requirements.txt")
+	for _, name := range []string{"requirements.txt", "pyproject.toml"} {
+		if raw, err := os.ReadFile(filepath.Join(dir, name)); err == nil && (name != "pyproject.toml" || dependencies.Match(raw)) {
+			p.Requirements = filepath.Join(dir, name)
+			break
+		}
 	}
 	return p
 }
+
+// dependencies tells a pyproject.toml that says what it needs from one that only
+// configures tools.
+var dependencies = regexp.MustCompile(`(?m)^(dependencies|dynamic)\s*=`)
 
 // kustomized tells whether the folder itself is a kustomization: it names its own files.
 func kustomized(dir string) bool {

@@ -76,7 +76,7 @@ func create(ctx context.Context, p *project.Project, say Say) (*Environment, err
 		}
 	}
 	if !complete(prefix, p.Requirements, f.Missing) {
-		if err := install(ctx, python, p.Requirements, f.Missing, say); err != nil {
+		if err := install(ctx, python, p.Requirements, f, say); err != nil {
 			return nil, err
 		}
 		if f, err = probe(ctx, python, p.Requirements); err != nil {
@@ -151,13 +151,17 @@ func makeVenv(ctx context.Context, base *facts, prefix string) error {
 }
 
 // install has pip install the requirements.
-func install(ctx context.Context, python, requirements string, missing []string, say Say) error {
-	say("installing " + strings.Join(missing, ", "))
-	err := pip(ctx, python, []string{"-r", requirements}, say)
+func install(ctx context.Context, python, requirements string, f *facts, say Say) error {
+	say("installing " + strings.Join(f.Missing, ", "))
+	what := []string{"-r", requirements}
+	if filepath.Ext(requirements) == ".toml" {
+		what = append([]string{"--"}, f.Wanted...)
+	}
+	err := pip(ctx, python, what, say)
 	var failed *pipError
 	if errors.As(err, &failed) {
 		return fmt.Errorf("%w\ninstalling %s into .venv: pip could not; it wanted %s: mend the file or the network and run again",
-			err, requirements, strings.Join(missing, ", "))
+			err, requirements, strings.Join(f.Missing, ", "))
 	}
 	return err
 }

@@ -25,6 +25,7 @@ type facts struct {
 	Path       []string `json:"path"`
 	Libraries  []string `json:"libraries"`
 	Missing    []string `json:"missing"`
+	Wanted     []string `json:"wanted"`
 	Pip        bool     `json:"pip"`
 	Conda      bool     `json:"conda"`
 }

@@ -68,12 +68,28 @@ def installed(name):
         return None
 
 
+def declared(path):
+    """The dependencies that a pyproject.toml declares."""
+    try:
+        import tomllib
+    except ImportError:  # before 3.11
+        from pip._vendor import tomli as tomllib
+    with open(path, "rb") as f:
+        project = tomllib.load(f).get("project", {})
+    if "dependencies" in project.get("dynamic", []):
+        sys.exit(path + " computes its dependencies when it is built; list them in requirements.txt")
+    return project.get("dependencies", [])
+
+
 def lines(path, seen):
     """The requirements of a file and of those it includes, one text each."""
     path = os.path.abspath(path)
     if path in seen:
         return
     seen.add(path)
+    if path.endswith(".toml"):
+        yield from declared(path)
+        return
     with open(path, encoding="utf-8") as f:
         text = f.read().replace("\\\n", " ")
     for line in text.splitlines():
@@ -136,9 +152,11 @@ def libraries():
 def main():
     packaging = packaging_module()
     missing = []
+    wanted = []
     seen = set()
     for path in sys.argv[1:]:
         for text in lines(path, seen):
+            wanted.append(text)
             why = lacking(text, packaging)
             if why is not None:
                 missing.append(why)
@@ -154,6 +172,7 @@ def main():
             "path": [p for p in sys.path if os.path.isdir(p)],
             "libraries": libraries(),
             "missing": missing,
+            "wanted": wanted,
             "pip": any(os.path.isdir(os.path.join(p, "pip")) for p in sys.path),
             "conda": os.path.isdir(os.path.join(sys.base_prefix, "conda-meta")),
         },

@@ -260,15 +260,7 @@ func TestToolOnTop(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(below, "mine.py"), []byte("where = 'below'\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	pkg := filepath.Join(dir, "pkg")
-	for name, content := range map[string]string{"pyproject.toml": "[project]\nname = 'ourtool'\nversion = '1'\n[build-system]\nrequires = []\nbuild-backend = 'build'\nbackend-path = ['.']\n", "build.py": buildBackend} {
-		if err := os.MkdirAll(pkg, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(pkg, name), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	pkg := ourTool(t, dir)
 	p, err := project.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +301,24 @@ func TestToolOnTop(t *testing.T) {
 	if _, err := e.With(context.Background(), Tool{Name: "no", Modules: []string{"no"}, Packages: []string{filepath.Join(dir, "nothing-here")}}, say); err == nil || !strings.Contains(err.Error(), "nothing-here") {
 		t.Errorf("pip's own words are missing: %v", err)
 	}
+}
+
+// ourTool is the source of a package that pip installs without any network.
+func ourTool(t *testing.T, dir string) string {
+	t.Helper()
+	pkg := filepath.Join(dir, "pkg")
+	if err := os.MkdirAll(pkg, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"pyproject.toml": "[project]\nname = 'ourtool'\nversion = '1'\n[build-system]\nrequires = []\nbuild-backend = 'build'\nbackend-path = ['.']\n",
+		"build.py":       buildBackend,
+	} {
+		if err := os.WriteFile(filepath.Join(pkg, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return pkg
 }
 
 // buildBackend makes a wheel without anything from the network.

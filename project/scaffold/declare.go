@@ -77,7 +77,8 @@ func (f *Found) take(rel, at string, plain, kustomized *[]string) {
 		*kustomized = append(*kustomized, folder)
 	case name == "requirements.txt" && (f.Requirements == "" || folder == "."):
 		f.Requirements = rel
-	case name == "environment.yml", name == "environment.yaml", name == "pyproject.toml", name == "Pipfile", name == "uv.lock", name == "poetry.lock":
+	case rel == "pyproject.toml": // read without being named
+	case name == "environment.yml", name == "environment.yaml", name == "Pipfile", name == "uv.lock", name == "poetry.lock":
 		f.Unread = append(f.Unread, rel)
 	default:
 		switch filepath.Ext(name) {

@@ -145,7 +145,7 @@ func (a *app) environment(ctx context.Context, p *project.Project) (*pyenv.Envir
 	}
 	a.note("python: %s", e)
 	if len(e.Missing) > 0 {
-		a.note("warning: it lacks %s; install with: %s -m pip install -r %s", strings.Join(e.Missing, ", "), e.Python, p.Requirements)
+		a.note("warning: it lacks %s, which %s asks for; install it with %s -m pip", strings.Join(e.Missing, ", "), relative([]string{p.Requirements})[0], e.Python)
 	}
 	for _, n := range e.Notes {
 		a.note("warning: %s", n)

@@ -64,6 +64,7 @@ func (a *app) root() *cobra.Command {
 		a.status(),
 		a.doctor(),
 		a.initialize(),
+		a.env(),
 		a.run(),
 		a.logs(),
 		a.schema(),

@@ -184,6 +184,11 @@ func (s *session) openProject(ctx context.Context, w work) error {
 			return err
 		}
 	}
+	if w.env != nil {
+		if err := s.drift(ctx, w.project, w.env); err != nil {
+			return err
+		}
+	}
 	if err := s.steady(ctx, func() error { return s.engine.RegisterProject(ctx, pyenv.Register(w.project, w.env)) }); err != nil {
 		return fmt.Errorf("opening the project to its pods: %w", err)
 	}
