@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 	"github.com/mlstudio/studio/localcluster/node/dns"
 	"github.com/mlstudio/studio/localcluster/node/proxy"
 )
+
+// dnsPort is where the network stack's resolver answers.
+const dnsPort = 53
 
 // runServices runs kube-proxy and the cluster's DNS until ctx ends.
 func runServices(ctx context.Context, c Config, n network.Network, cs kubernetes.Interface, kubeconfig string) error {
@@ -29,7 +33,8 @@ func runServices(ctx context.Context, c Config, n network.Network, cs kubernetes
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return proxy.Run(ctx, proxy.Config{Kubeconfig: kubeconfig, Net: n}, starting.Done) })
 	g.Go(func() error {
-		return dns.Run(ctx, dns.Config{Kubeconfig: kubeconfig, Listen: network.DNSServer, Upstream: network.Nameserver}, starting.Done)
+		upstream := netip.AddrPortFrom(network.Nameserver, dnsPort)
+		return dns.Run(ctx, dns.Config{Kubeconfig: kubeconfig, Listen: network.DNSServer, Upstream: upstream}, starting.Done)
 	})
 	return g.Wait()
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 
@@ -31,7 +30,7 @@ type Config struct {
 	// Listen is where it answers, by UDP and TCP.
 	Listen netip.AddrPort
 	// Upstream is asked for names outside the cluster.
-	Upstream netip.Addr
+	Upstream netip.AddrPort
 }
 
 // Run answers until ctx ends; it calls ready once it does.
@@ -109,5 +108,5 @@ func corefile(c Config) string {
 	}
 	loadbalance
 }
-`, strconv.Itoa(int(c.Listen.Port())), c.Listen.Addr(), clusterDirective, network.ClusterDomain, strconv.Quote(c.Kubeconfig), net.JoinHostPort(c.Upstream.String(), "53"))
+`, strconv.Itoa(int(c.Listen.Port())), c.Listen.Addr(), clusterDirective, network.ClusterDomain, strconv.Quote(c.Kubeconfig), c.Upstream)
 }
