@@ -12,6 +12,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/localpath"
+	"github.com/mlstudio/studio/localcluster/node/netpolicy"
 	"github.com/mlstudio/studio/localcluster/node/resize"
 	"github.com/mlstudio/studio/localcluster/node/services"
 )
@@ -32,7 +33,7 @@ func nodeServicesRules() []*rbacapply.PolicyRuleApplyConfiguration {
 		rule("events.k8s.io", []string{"events"}, "create", "patch", "update"),
 		rule("", []string{"services", "namespaces"}, "get", "list", "watch"),
 		rule("discovery.k8s.io", []string{"endpointslices"}, "list", "watch"),
-		rule("networking.k8s.io", []string{"servicecidrs"}, "list", "watch"),
+		rule("networking.k8s.io", []string{"servicecidrs", "networkpolicies"}, "list", "watch"),
 		rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch"),
 	}
 }
@@ -54,6 +55,9 @@ func makeDefaults(ctx context.Context, cs kubernetes.Interface, n network.Networ
 		return err
 	}
 	if err := localpath.EnsureClass(ctx, cs); err != nil {
+		return err
+	}
+	if err := netpolicy.Warn(ctx, cs); err != nil {
 		return err
 	}
 	return resize.Refuse(ctx, cs)

@@ -94,6 +94,8 @@ func All() []Check {
 		{Code: "inotify", Title: "watching files", look: inotify},
 		{Code: "memory", Title: "free memory", look: memory},
 		{Code: "python", Title: "Python", look: python},
+		{Code: "network-policies", Title: "NetworkPolicies", look: networkPolicies},
+		{Code: "network", Title: "addresses of the cluster", look: addresses},
 		{Code: "linger", Title: "running after log-out", look: linger},
 	}
 }

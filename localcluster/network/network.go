@@ -126,6 +126,22 @@ func Load(d datadir.Dir) (Network, error) {
 	return n, nil
 }
 
+// Overlaps names the host's routes that a range of the cluster hides from pods:
+// a private network that was joined after the ranges were chosen.
+func (n Network) Overlaps() ([]netip.Prefix, error) {
+	routes, err := hostRoutes()
+	if err != nil {
+		return nil, err
+	}
+	var hidden []netip.Prefix
+	for _, r := range routes {
+		if overlaps(n.PodCIDR, []netip.Prefix{r}) || overlaps(n.ServiceCIDR, []netip.Prefix{r}) {
+			hidden = append(hidden, r)
+		}
+	}
+	return hidden, nil
+}
+
 // hostRoutes reads the kernel's IPv4 routes without the default one.
 func hostRoutes() ([]netip.Prefix, error) {
 	f, err := os.Open("/proc/net/route")

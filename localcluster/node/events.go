@@ -4,6 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -35,6 +36,11 @@ func (r recorder) pod(e hostrt.Event) {
 	}
 	pod := &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: e.Namespace, Name: e.Name, UID: types.UID(e.UID)}
 	r.Event(pod, kind, e.Reason, e.Message)
+}
+
+// warn records a warning on any object.
+func (r recorder) warn(object runtime.Object, reason, message string) {
+	r.Event(object, corev1.EventTypeWarning, reason, message)
 }
 
 // warnNode records a warning on the node. Like the kubelet's own ones it names

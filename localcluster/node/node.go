@@ -24,6 +24,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/kubelet"
 	"github.com/mlstudio/studio/localcluster/node/localpath"
+	"github.com/mlstudio/studio/localcluster/node/netpolicy"
 	"github.com/mlstudio/studio/localcluster/notify"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
@@ -79,6 +80,9 @@ func Run(ctx context.Context, c Config) error {
 		return ended(ctx, "the volume provisioner", localpath.Run(ctx, volumes, c.Dir))
 	})
 	g.Go(func() error { return runServices(ctx, c, net, volumes, services) })
+	g.Go(func() error {
+		return ended(ctx, "the watch for network policies", netpolicy.Report(ctx, volumes, events.warn))
+	})
 	if c.OneID {
 		g.Go(func() error { return ended(ctx, "the watch for other users", warnOneID(ctx, own, events)) })
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/mlstudio/studio/cmd/studio/cli/progress"
 	"github.com/mlstudio/studio/localcluster"
 	"github.com/mlstudio/studio/localcluster/engine/client"
+	"github.com/mlstudio/studio/localcluster/node/netpolicy"
 	"github.com/mlstudio/studio/project/apply"
 )
 
@@ -37,7 +38,11 @@ func (a *app) status() *cobra.Command {
 			}
 			full := statusReport{Status: s, Runs: a.recent(cmd.Context(), s)}
 			if s.Running {
-				full.Exposed, _ = a.exposures(cmd.Context()) // what can not be had is left out
+				// What can not be had is left out.
+				full.Exposed, _ = a.exposures(cmd.Context())
+				if w, err := netpolicy.Warning(cmd.Context(), s.Kubeconfig); err == nil && w != "" {
+					full.Warnings = append(full.Warnings, w)
+				}
 			}
 			switch {
 			case a.output != "":
