@@ -50,14 +50,17 @@ race: setup ## the tests beside the code under the race detector, but for those 
 verify: generate ## regenerate; fail when that changes a file
 	@hack/verify
 
-e2e: build ## the user's journey, isolation, bad input, Services and an unchanged host, as root and as a plain user
-	@hack/e2e 'Journey|Isolation|BadInput|Host|Services'
+e2e: build ## the user's journey, isolation, bad input, Services, streams, exposed ports and an unchanged host, as root and as a plain user
+	@hack/e2e 'Journey|Isolation|BadInput|Host|Services|Streams|Expose|Network'
 
 guide: build ## type every command of the user's guide, as root and as a plain user
 	@hack/e2e TestGuide ./docs/guide
 
 e2e-crash: build ## kill -9 each part of the engine at 20 random moments of a run
 	@hack/e2e 'Crash'
+
+e2e-churn: build ## 500 pods created at once, 110 that run, 1000 one wave after the other (STUDIO_CHURN_PERCENT of them), an engine restart under 50
+	@hack/e2e 'Churn'
 
 ##@ Conformance: upstream's tests against the embedded cluster, as root and as a plain user
 
@@ -87,4 +90,4 @@ bench-net: build ## the pods' network: to a pod, a service and the host / two ho
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash bench-up bench-pod bench-idle bench-run bench-kine bench-net help
+.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash e2e-churn bench-up bench-pod bench-idle bench-run bench-kine bench-net help

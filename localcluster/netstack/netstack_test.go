@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -85,5 +85,47 @@ func TestAskDNS(t *testing.T) {
 	got, err := askDNS(t.Context(), server.LocalAddr().String(), []byte("id-a-question"))
 	if err != nil || string(got) != "id-a-questionanswer" {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestResolverChanges: the next question goes where the host's file then says, as
+// when a laptop joins another network or a VPN.
+func TestResolverChanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	h := &hostSide{ctx: t.Context(), config: Config{ResolvConf: file, Log: slog.New(slog.DiscardHandler)}}
+	names := func(address string) {
+		t.Helper()
+		// Replaced, not written over, as network managers do.
+		next := file + ".next"
+		if err := os.WriteFile(next, []byte("nameserver "+address+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, address := range []string{"127.0.53.1", "127.0.53.2"} {
+		server, err := net.ListenPacket("udp", address+":53")
+		if err != nil {
+			t.Skipf("SKIPPED: this user may not listen on port 53: %v", err)
+		}
+		defer server.Close()
+		go func() {
+			buffer := make([]byte, 512)
+			for {
+				n, from, err := server.ReadFrom(buffer)
+				if err != nil {
+					return
+				}
+				server.WriteTo(append(buffer[:n:n], address...), from)
+			}
+		}()
+	}
+	query := []byte("id: a question")
+	for _, address := range []string{"127.0.53.1", "127.0.53.2", "127.0.53.1"} {
+		names(address)
+		if got := h.resolve(append([]byte(nil), query...)); string(got) != string(query)+address {
+			t.Errorf("asked %s, got %q", address, got)
+		}
 	}
 }
