@@ -145,8 +145,12 @@ func (c *child) explain(err error, words string) error {
 	if err == nil {
 		err = errors.New("ended by itself")
 	}
-	if lines := strings.Split(strings.TrimSpace(words), "\n"); lines[len(lines)-1] != "" {
-		last := lines[len(lines)-1]
+	lines := strings.Split(strings.TrimSpace(words), "\n")
+	last := lines[len(lines)-1]
+	if strings.Contains(words, "\ngoroutine ") {
+		last = lines[0] // Go's own report of a crash begins with what happened.
+	}
+	if last != "" {
 		if _, text, ok := strings.Cut(last, ": "); ok && strings.HasPrefix(last, "stud") {
 			last = text
 		}
@@ -155,15 +159,24 @@ func (c *child) explain(err error, words string) error {
 	return fmt.Errorf("%s: %w (see %s)", c.name, err, c.stderr)
 }
 
-// tail keeps the last part of what is written to it.
+// tail keeps the first and the last part of what is written to it.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
+	mu        sync.Mutex
+	head, buf []byte
 }
+
+// headSize holds the first lines of a crash, up to its first goroutine.
+const headSize = 2048
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if room := headSize - len(t.head); room > 0 {
+		n := min(room, len(p))
+		t.head = append(t.head, p[:n]...)
+		t.buf = append(t.buf, p[n:]...)
+		return len(p), nil
+	}
 	t.buf = append(t.buf, p...)
 	if len(t.buf) > 8192 {
 		t.buf = append([]byte(nil), t.buf[len(t.buf)-4096:]...)
@@ -174,5 +187,5 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return string(t.buf)
+	return string(t.head) + string(t.buf)
 }
