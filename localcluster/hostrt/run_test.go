@@ -43,7 +43,11 @@ func TestWhatIsNotHonouredIsSaid(t *testing.T) {
 		c.Linux.Resources = &rt.LinuxContainerResources{CpuPeriod: 100000, CpuQuota: 50000}
 		c.Linux.SecurityContext.Apparmor = &rt.SecurityProfile{ProfileType: rt.SecurityProfile_RuntimeDefault}
 		c.Linux.SecurityContext.SelinuxOptions = &rt.SELinuxOption{Level: "s0:c1,c2"}
+		c.Linux.SecurityContext.Privileged = true
 	}).wait()
+	if said := n.said("PrivilegedWithoutRoot"); (said != "") != (mode() != "root") {
+		t.Errorf("a privileged container, mode %s: %q", mode(), said)
+	}
 	for _, reason := range reasons {
 		// Control groups hold what the shim cannot.
 		want := reason != "LimitsNotEnforced" || !hasGroups(t)
@@ -138,7 +142,10 @@ func TestRefusedAtCreation(t *testing.T) {
 		"no command":   {func(c *rt.ContainerConfig) { c.Command = nil }, "set command in the pod"},
 		"unknown user": {func(c *rt.ContainerConfig) { c.Linux.SecurityContext.RunAsUsername = "nobody-knows" }, `"nobody-knows", whom this machine does not know`},
 		"hostPath":     {func(c *rt.ContainerConfig) { c.Mounts = []*rt.Mount{{ContainerPath: "/x", HostPath: "/boot"}} }, "not allowed in this test"},
-		"root volume":  {func(c *rt.ContainerConfig) { c.Mounts = []*rt.Mount{{ContainerPath: "/", HostPath: "/usr"}} }, "cannot be mounted on /"},
+		"image volume": {func(c *rt.ContainerConfig) {
+			c.Mounts = []*rt.Mount{{ContainerPath: "/x", Image: &rt.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "models:1"}}}
+		}, "image volumes are not supported on this node: copy what is needed of models:1"},
+		"root volume": {func(c *rt.ContainerConfig) { c.Mounts = []*rt.Mount{{ContainerPath: "/", HostPath: "/usr"}} }, "cannot be mounted on /"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := n.pod().create("true", tc.change)
