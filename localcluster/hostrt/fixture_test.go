@@ -77,7 +77,7 @@ func newNode(t testing.TB) *node {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		if err := n.srv.StopAll(ctx, 10*time.Millisecond, nil); err != nil {
+		if err := n.srv.StopAll(ctx, hostrt.Drain{Limit: 10 * time.Millisecond}); err != nil {
 			t.Errorf("stopping all: %v", err)
 		}
 		n.removeAll()

@@ -180,7 +180,7 @@ func TestStopAllGivesEachItsGrace(t *testing.T) {
 	kind.waitOutput("up")
 	deaf.waitOutput("up")
 	begun := time.Now()
-	if err := n.srv.StopAll(context.Background(), 0, nil); err != nil {
+	if err := n.srv.StopAll(context.Background(), hostrt.Drain{}); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(begun); took < time.Second || took > 5*time.Second {
@@ -201,7 +201,7 @@ func TestStopAllLetsThePodPrepare(t *testing.T) {
 		c.Annotations = map[string]string{"io.kubernetes.pod.terminationGracePeriod": "20", "mine": "x"}
 	})
 	c.waitOutput("up")
-	err := n.srv.StopAll(context.Background(), 0, func(ctx context.Context, e hostrt.Ending) {
+	err := n.srv.StopAll(context.Background(), hostrt.Drain{Before: func(ctx context.Context, e hostrt.Ending) {
 		if end, ok := ctx.Deadline(); !ok || time.Until(end) > 20*time.Second {
 			t.Errorf("the hook may take until %v", end)
 		}
@@ -209,12 +209,52 @@ func TestStopAllLetsThePodPrepare(t *testing.T) {
 			t.Errorf("ending %+v", e)
 		}
 		c.exec("sh", "-c", "echo prepared >/tmp/prepared")
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if st := c.status(); st.ExitCode != 0 || !strings.HasSuffix(c.output("stdout"), "prepared\n") {
 		t.Errorf("%v %q", st, c.output("stdout"))
+	}
+}
+
+// TestStopAllInStages: one of a later stage hears of the end only when the
+// earlier ones have ended, or when its grace is over.
+func TestStopAllInStages(t *testing.T) {
+	n := newNode(t)
+	named := func(name, grace string) func(*rt.ContainerConfig) {
+		return func(c *rt.ContainerConfig) {
+			c.Metadata.Name, c.LogPath = name, name+"/0.log"
+			c.Annotations = map[string]string{"io.kubernetes.pod.terminationGracePeriod": grace, "stage": strings.TrimPrefix(name, "stage-")}
+		}
+	}
+	const ends = "trap 'sleep 0.3; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+	p, slow := n.pod(), n.pod()
+	var all []*container
+	for _, name := range []string{"stage-2", "stage-0", "stage-1"} {
+		all = append(all, p.run(ends, named(name, "20")))
+	}
+	all = append(all, slow.run("trap '' TERM; echo up; while :; do sleep 0.02; done", named("stage-0", "1")), slow.run(ends, named("stage-1", "1")))
+	for _, c := range all {
+		c.waitOutput("up")
+	}
+	err := n.srv.StopAll(context.Background(), hostrt.Drain{Stage: func(e hostrt.Ending) int {
+		stage, err := strconv.Atoi(e.Annotations["stage"])
+		if err != nil {
+			t.Error(err)
+		}
+		return stage
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, zero, one := all[0].status(), all[1].status(), all[2].status()
+	const listens = int64(200 * time.Millisecond)
+	if one.FinishedAt-zero.FinishedAt < listens || two.FinishedAt-one.FinishedAt < listens || two.ExitCode != 0 {
+		t.Errorf("the stages ended at %d, %d and %d", zero.FinishedAt, one.FinishedAt, two.FinishedAt)
+	}
+	if deaf, after := all[3].status(), all[4].status(); deaf.ExitCode != 137 || after.ExitCode != 0 {
+		t.Errorf("one that does not listen %v, and the one that waits for it %v", deaf, after)
 	}
 }
 

@@ -3,6 +3,8 @@ package hostrt
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -37,17 +39,26 @@ type Ending struct {
 	PodIP               string
 }
 
-// StopAll ends every pod for `studio down`: what before does for each container,
-// then its stop signal, for each its own grace to end, at most limit unless that
-// is 0, and last the sandboxes. The kubelet would start them anew, so it must
-// have ended before.
-func (s *Server) StopAll(ctx context.Context, limit time.Duration, before func(context.Context, Ending)) error {
+// Drain says how StopAll ends pods.
+type Drain struct {
+	// Limit bounds each container's own grace, unless it is 0.
+	Limit time.Duration
+	// Before, unless nil, is called before a container's stop signal, within its grace.
+	Before func(context.Context, Ending)
+	// Stage, unless nil, orders the containers of a pod: those of a higher one
+	// wait until the lower ones have ended or their own grace is over.
+	Stage func(Ending) int
+}
+
+// StopAll ends every pod for `studio down`: all containers, then the sandboxes.
+// The kubelet would start them anew, so it must have ended before.
+func (s *Server) StopAll(ctx context.Context, d Drain) error {
 	s.mu.Lock()
-	var running []*container
+	running := map[*pod][]*container{}
 	var all []*pod
 	for _, c := range s.containers {
 		if c.state.Phase == shimapi.Running {
-			running = append(running, c)
+			running[c.pod] = append(running[c.pod], c)
 		}
 	}
 	for _, p := range s.pods {
@@ -55,23 +66,53 @@ func (s *Server) StopAll(ctx context.Context, limit time.Duration, before func(c
 		all = append(all, p)
 	}
 	s.mu.Unlock()
-	errs := make([]error, len(running)+len(all))
+	errs := make([]error, len(all))
 	var wait sync.WaitGroup
-	for i, c := range running {
-		wait.Go(func() {
-			left := s.prepareEnd(ctx, c, graceOf(c, limit), before)
-			errs[i] = s.stopContainer(ctx, c, left)
-		})
+	for i, p := range all {
+		wait.Go(func() { errs[i] = s.endContainers(ctx, running[p], d) })
 	}
 	wait.Wait()
 	for i, p := range all {
 		wait.Go(func() {
-			if _, err := s.StopPodSandbox(ctx, &rt.StopPodSandboxRequest{PodSandboxId: p.id}); err != nil {
-				errs[len(running)+i] = err
-				return
+			_, err := s.StopPodSandbox(ctx, &rt.StopPodSandboxRequest{PodSandboxId: p.id})
+			if err == nil {
+				err = p.gone(ctx)
 			}
-			errs[len(running)+i] = p.gone(ctx)
+			errs[i] = errors.Join(errs[i], err)
 		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// endContainers ends a pod's containers, stage by stage.
+func (s *Server) endContainers(ctx context.Context, own []*container, d Drain) error {
+	stages := map[int][]*container{}
+	for _, c := range own {
+		n := 0
+		if d.Stage != nil {
+			n = d.Stage(s.ending(c))
+		}
+		stages[n] = append(stages[n], c)
+	}
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	turn := make(chan struct{})
+	close(turn)
+	for _, n := range slices.Sorted(maps.Keys(stages)) {
+		mine, next := turn, make(chan struct{})
+		var stage sync.WaitGroup
+		for _, c := range stages[n] {
+			stage.Go(func() {
+				err := s.endInTurn(ctx, c, d, mine)
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			})
+		}
+		wait.Go(func() { stage.Wait(); close(next) })
+		turn = next
 	}
 	wait.Wait()
 	return errors.Join(errs...)
@@ -81,14 +122,22 @@ func (s *Server) StopAll(ctx context.Context, limit time.Duration, before func(c
 // as with the kubelet.
 const leastGrace = 2 * time.Second
 
-// prepareEnd runs what comes before a stop signal and returns what is left of the grace.
-func (s *Server) prepareEnd(ctx context.Context, c *container, grace time.Duration, before func(context.Context, Ending)) time.Duration {
-	if before == nil || grace == 0 {
-		return grace
-	}
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, grace)
+// endInTurn ends one container. Its grace also covers the waiting for its turn
+// and what comes before the signal.
+func (s *Server) endInTurn(ctx context.Context, c *container, d Drain, turn <-chan struct{}) error {
+	grace, begun := graceOf(c, d.Limit), time.Now()
+	within, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	before(ctx, Ending{ID: c.id, Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations(), PodIP: s.podIP(c.pod).String()})
-	return max(grace-time.Since(begun), min(grace, leastGrace))
+	select {
+	case <-turn:
+	case <-within.Done():
+	}
+	if d.Before != nil && within.Err() == nil {
+		d.Before(within, s.ending(c))
+	}
+	return s.stopContainer(ctx, c, max(grace-time.Since(begun), min(grace, leastGrace)))
+}
+
+func (s *Server) ending(c *container) Ending {
+	return Ending{ID: c.id, Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations(), PodIP: s.podIP(c.pod).String()}
 }

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
@@ -87,22 +86,6 @@ func Run(ctx context.Context, c Config) error {
 		g.Go(func() error { return ended(ctx, "the watch for other users", warnOneID(ctx, own, events)) })
 	}
 	return g.Wait()
-}
-
-// Drain ends all pods, after their preStop hooks. Each has its own grace, and at most the given one unless
-// that is 0.
-func Drain(ctx context.Context, c Config, grace time.Duration) error {
-	net, err := network.Load(c.Dir)
-	if err != nil {
-		return err
-	}
-	// Whoever looks at the pods later sees their end in the API; nobody is there
-	// to be told now.
-	runtime, err := newRuntime(c, net, func(hostrt.Event) {})
-	if err != nil {
-		return err
-	}
-	return runtime.StopAll(ctx, grace, preStop(runtime, c.Log))
 }
 
 func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*hostrt.Server, error) {

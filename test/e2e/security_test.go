@@ -207,9 +207,10 @@ func ends(t *testing.T, e *engine) {
 	}
 }
 
-// preStop: hooks run at `studio down`, as long as the pod's grace allows.
+// preStop: hooks run at `studio down`, as long as the pod's grace allows, and
+// sidecars end after what they serve.
 func preStop(t *testing.T, e *engine) {
-	p := shell("hooked", "trap 'cat /v/order; exit 0' TERM; touch /v/up; while :; do sleep 0.05; done")
+	p := shell("hooked", "trap 'sleep 0.3; echo main >>/v/order; exit 0' TERM; touch /v/up; while :; do sleep 0.05; done")
 	volume(p)
 	p.Spec.TerminationGracePeriodSeconds = ptr.To[int64](20)
 	p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/sh", "-c", "echo hook >>/v/order; sleep 1; echo late >>/v/order"}}}}
@@ -218,6 +219,10 @@ func preStop(t *testing.T, e *engine) {
 	web.Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
 	web.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromString("http")}}, PeriodSeconds: 1}
 	web.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/bye", Port: intstr.FromString("http")}}}
+	p.Spec.InitContainers = []corev1.Container{{
+		Name: "sidecar", Image: "host", VolumeMounts: web.VolumeMounts, RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
+		Command: []string{"/bin/sh", "-c", "trap 'echo sidecar >>/v/order; exit 0' TERM; while :; do sleep 0.05; done"},
+	}}
 	e.start(p)
 	up := e.await(p.Name, "ready", func(p *corev1.Pod) bool {
 		return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
@@ -226,7 +231,7 @@ func preStop(t *testing.T, e *engine) {
 	})
 	e.studio("down")
 	dir := filepath.Join(e.dir.Kubelet(), "pods", string(up.UID), "volumes", "kubernetes.io~empty-dir", "v")
-	for file, want := range map[string]string{"order": "hook\nlate\n", "asked": "/bye"} {
+	for file, want := range map[string]string{"order": "hook\nlate\nmain\nsidecar\n", "asked": "/bye"} {
 		if raw, err := os.ReadFile(filepath.Join(dir, file)); err != nil || string(raw) != want {
 			t.Errorf("%s: %q (%v), want %q", file, raw, err, want)
 		}
