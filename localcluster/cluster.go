@@ -40,12 +40,14 @@ type Status struct {
 	Running bool `json:"running"`
 	Pods    bool `json:"podsKept"`
 	// APIServer is the URL that the kubeconfig names.
-	APIServer  string            `json:"apiServer,omitempty"`
-	Version    string            `json:"version,omitempty"`
-	DataDir    string            `json:"dataDir,omitempty"`
-	Kubeconfig string            `json:"kubeconfig,omitempty"`
-	Processes  []Process         `json:"processes,omitempty"`
-	Phases     map[string]string `json:"phases,omitempty"`
+	APIServer  string `json:"apiServer,omitempty"`
+	Version    string `json:"version,omitempty"`
+	DataDir    string `json:"dataDir,omitempty"`
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// Images says what pods run from: auto, oci or host.
+	Images    string            `json:"images,omitempty"`
+	Processes []Process         `json:"processes,omitempty"`
+	Phases    map[string]string `json:"phases,omitempty"`
 	// Warnings are sentences about what this machine cannot do, with the cure.
 	Warnings []string `json:"warnings,omitempty"`
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/engine/client"
 	holderclient "github.com/mlstudio/studio/localcluster/holder/client"
 	"github.com/mlstudio/studio/localcluster/holder/namespaces"
+	"github.com/mlstudio/studio/localcluster/images"
 	"github.com/mlstudio/studio/localcluster/pidfd"
 	"github.com/mlstudio/studio/localcluster/projects"
 	"github.com/mlstudio/studio/version"
@@ -213,6 +214,11 @@ func (d *Driver) Delete(ctx context.Context, progress localcluster.Progress) err
 // Status looks without starting anything.
 func (d *Driver) Status(ctx context.Context) (localcluster.Status, error) {
 	s := localcluster.Status{Driver: "embedded", DataDir: d.dir.String()}
+	mode, err := images.ModeOf(d.dir.Images())
+	if err != nil {
+		return s, err
+	}
+	s.Images = string(mode)
 	if holder, err := d.holder.Status(ctx); err == nil {
 		s.Pods = holder.Pods
 		s.Processes = append(s.Processes, localcluster.Process{Name: "node", State: holder.Node.State, Since: holder.Node.Since, Restarts: holder.Node.Restarts, Message: holder.Node.Message})

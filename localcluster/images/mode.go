@@ -48,13 +48,7 @@ func (s *Store) modeFile() string { return filepath.Join(s.dir, "mode.json") }
 func (s *Store) Mode() (Mode, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, err := s.mode.get(s.modeFile(), func(raw []byte) (Mode, error) {
-		var r modeRecord
-		if err := json.Unmarshal(raw, &r); err != nil {
-			return "", err
-		}
-		return ParseMode(string(r.Mode))
-	})
+	m, err := s.mode.get(s.modeFile(), parseMode)
 	if err != nil {
 		return "", fmt.Errorf("finding out which images to use: %w; `studio up --images=auto` writes it anew", err)
 	}
@@ -63,6 +57,17 @@ func (s *Store) Mode() (Mode, error) {
 	}
 	return m, nil
 }
+
+func parseMode(raw []byte) (Mode, error) {
+	var r modeRecord
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return "", err
+	}
+	return ParseMode(string(r.Mode))
+}
+
+// ModeOf is the mode of the store in a folder, which need not be there.
+func ModeOf(dir string) (Mode, error) { return (&Store{dir: dir}).Mode() }
 
 // SetMode takes effect with the next container, also of a node that runs.
 func (s *Store) SetMode(m Mode) error {

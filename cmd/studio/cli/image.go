@@ -168,6 +168,13 @@ func imagesFlag(cmd *cobra.Command, into *string) {
 	_ = cmd.RegisterFlagCompletionFunc("images", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// imageModes says in words what pods run from.
+var imageModes = map[string]string{
+	string(images.Auto): "auto: those of the local store; this machine stands in for others",
+	string(images.OCI):  "oci: those of the local store and of registries alone",
+	string(images.Host): "host: this machine stands in for all",
+}
+
 // chooseImages remembers what --images says, and takes effect with the next
 // container also where the engine runs.
 func (a *app) chooseImages(text string) error {

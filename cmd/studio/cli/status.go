@@ -125,6 +125,7 @@ func printStatus(w io.Writer, s statusReport, now time.Time) error {
 	row("API", s.APIServer)
 	row("Data", s.DataDir)
 	row("Kubeconfig", s.Kubeconfig)
+	row("Images", imageModes[s.Images])
 	if err := t.Flush(); err != nil {
 		return err
 	}

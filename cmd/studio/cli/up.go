@@ -56,8 +56,8 @@ func (a *app) up() *cobra.Command {
 			for _, w := range status.Warnings {
 				fmt.Fprintf(a.Err, "warning: %s\n", w)
 			}
-			_, err = fmt.Fprintf(a.Out, "Studio is %s (%s).\n  API   %s\n  data  %s\n  next  studio run FILE or FOLDER · studio status · eval \"$(studio kubeconfig --shell)\"\n",
-				how, status.Driver, status.APIServer, status.DataDir)
+			_, err = fmt.Fprintf(a.Out, "Studio is %s (%s).\n  API   %s\n  data  %s\n  image %s\n  next  studio run FILE or FOLDER · studio status · eval \"$(studio kubeconfig --shell)\"\n",
+				how, status.Driver, status.APIServer, status.DataDir, imageModes[status.Images])
 			return err
 		},
 	}
