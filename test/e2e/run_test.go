@@ -3,11 +3,16 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // Code runs as a person types it: scripts, functions and notebooks of a folder.
@@ -105,6 +110,33 @@ func TestJourneyOfCode(t *testing.T) {
 	t.Run("as a TrainJob", func(t *testing.T) {
 		e := e.in(t)
 		if r := e.studio("run", script, "--as", "train"); !strings.Contains(r.stdout, "TrainJob show-") || !strings.Contains(r.stdout, "args []") {
+			t.Error(r)
+		}
+	})
+	t.Run("files outside volumes are got back", func(t *testing.T) {
+		e := e.in(t)
+		file := write("leave.py", "import os\nos.makedirs('/srv/out')\nopen('/srv/out/model.txt', 'w').write('weights')\n")
+		e.studio("run", file, "--name", "leaver")
+		// They are kept when the container is removed.
+		if err := e.client().BatchV1().Jobs("default").Delete(context.Background(), "leaver", metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationForeground)}); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(30 * time.Second)
+		for !strings.Contains(e.studio("recover").stdout, "/srv/out/model.txt") {
+			if time.Now().After(deadline) {
+				t.Fatal(e.studio("recover"))
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		to := filepath.Join(dir, "back")
+		e.studio("recover", "leaver", "--to", to)
+		if raw, err := os.ReadFile(filepath.Join(to, "srv/out/model.txt")); err != nil || string(raw) != "weights" {
+			t.Errorf("got back %q, %v", raw, err)
+		}
+		if r := e.try("recover", "leaver", "--to", to); r.code == 0 {
+			t.Errorf("it wrote over what is there: %s", r)
+		}
+		if r := e.try("recover", "nobody"); r.code != 1 || !strings.Contains(r.stderr, "studio recover lists") {
 			t.Error(r)
 		}
 	})

@@ -87,13 +87,7 @@ func size(dir string) string {
 		}
 		return nil
 	})
-	switch {
-	case bytes >= 1e9:
-		return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
-	case bytes >= 1e6:
-		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
-	}
-	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+	return bytesOf(bytes)
 }
 
 // confirm asks a person; anything but a clear yes is a no.

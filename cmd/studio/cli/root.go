@@ -67,6 +67,7 @@ func (a *app) root() *cobra.Command {
 		a.env(),
 		a.run(),
 		a.logs(),
+		a.recover(),
 		a.schema(),
 		a.secret(),
 		a.expose(),

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Store is a folder of saved files.
@@ -165,49 +164,24 @@ func move(from, to string) error {
 
 // makeRoom removes the oldest containers' files until so many bytes fit.
 func (s *Store) makeRoom(need int64) error {
-	type entry struct {
-		dir  string
-		time time.Time
-		size int64
-	}
-	dirs, err := filepath.Glob(filepath.Join(s.Dir, "*", "*"))
+	all, err := List(s.Dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("making room for kept files: %w", err)
 	}
-	var all []entry
 	var total int64
-	for _, dir := range dirs {
-		fi, err := os.Stat(dir)
-		if err != nil {
-			return fmt.Errorf("making room for kept files: %w", err)
-		}
-		e := entry{dir: dir, time: fi.ModTime()}
-		err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			fi, err := d.Info()
-			if err == nil {
-				e.size += fi.Size()
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("making room for kept files: %w", err)
-		}
-		all, total = append(all, e), total+e.size
+	for _, k := range all {
+		total += k.Bytes
 	}
-	slices.SortFunc(all, func(a, b entry) int { return a.time.Compare(b.time) })
-	for _, e := range all {
+	for _, k := range all {
 		if total+need <= s.Budget {
 			break
 		}
-		if err := os.RemoveAll(e.dir); err != nil {
+		if err := os.RemoveAll(k.Dir); err != nil {
 			return fmt.Errorf("making room for kept files: %w", err)
 		}
 		// The pod's folder goes with its last container.
-		_ = os.Remove(filepath.Dir(e.dir))
-		total -= e.size
+		_ = os.Remove(filepath.Dir(k.Dir))
+		total -= k.Bytes
 	}
 	return nil
 }

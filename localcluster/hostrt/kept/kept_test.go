@@ -1,6 +1,7 @@
 package kept
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,5 +82,53 @@ func TestSaveStaysInItsBudget(t *testing.T) {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s: kept is %v, want %v", dir, err == nil, want)
 		}
+	}
+}
+
+func TestListAndCopy(t *testing.T) {
+	s := &Store{Dir: t.TempDir(), Budget: 1000}
+	for i, name := range []string{"default_a-1/main-0", "team_b/side-2"} {
+		root := t.TempDir()
+		write(t, root, map[string]string{"out/model.bin": name, "x.txt": "x"})
+		r, err := s.Save(name, []Source{{root, "/"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		when := time.Now().Add(time.Duration(i-2) * time.Hour)
+		if err := os.Chtimes(r.Dir, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := List(s.Dir)
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	b := all[1]
+	if b.Namespace != "team" || b.Pod != "b" || b.Container != "side-2" || !slices.Equal(b.Files, []string{"/out/model.bin", "/x.txt"}) || b.Bytes != int64(len("team_b/side-2")+1) {
+		t.Errorf("listed %+v", b)
+	}
+	to := t.TempDir()
+	files, err := b.Copy(to)
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	if raw, err := os.ReadFile(filepath.Join(to, "out/model.bin")); err != nil || string(raw) != "team_b/side-2" {
+		t.Errorf("copied %q, %v", raw, err)
+	}
+	if _, err := b.Copy(to); !os.IsExist(unwrapped(err)) {
+		t.Errorf("a second copy over the first: %v", err)
+	}
+	if all, err := List(filepath.Join(s.Dir, "nothing")); err != nil || len(all) != 0 {
+		t.Errorf("a store that is not there: %v, %v", all, err)
+	}
+}
+
+func unwrapped(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
 	}
 }
