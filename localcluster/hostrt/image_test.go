@@ -156,7 +156,7 @@ func TestImageRuns(t *testing.T) {
 		t.Errorf("layers: %q", got)
 	}
 	n.runs("tiny", []string{"write", "/data/kept", "changed"})
-	if got := n.runs("tiny", []string{"cat", "/data/kept"}); got != "kept\n" {
+	if got := n.runs("tiny", []string{"cat", "/data/kept"}); got != "kept" {
 		t.Errorf("one container's change is seen by another: %q", got)
 	}
 	if said := n.said("HostImage"); said != "" {
@@ -238,7 +238,7 @@ func TestImageVolumeStaysWritable(t *testing.T) {
 	n.imported("docker.io/library/volume:1", build(t, v1.Config{Entrypoint: []string{"/probe"}, Volumes: map[string]struct{}{"/data": {}, "/var/lib/new": {}}},
 		[]file{probe(t), text("data/there", "there")}))
 	readOnly := func(c *rt.ContainerConfig) { c.Linux.SecurityContext.ReadonlyRootfs = true }
-	if got := n.runs("volume:1", []string{"cat", "/data/there"}, readOnly); got != "there\n" {
+	if got := n.runs("volume:1", []string{"cat", "/data/there"}, readOnly); got != "there" {
 		t.Errorf("the volume's content: %q", got)
 	}
 	n.runs("volume:1", []string{"write", "/data/x", "x"}, readOnly)
@@ -269,7 +269,7 @@ func TestManyLayers(t *testing.T) {
 		layers = append(layers, []file{text(fmt.Sprintf("n/%03d", i), ""), text("last", fmt.Sprint(i))})
 	}
 	n.imported("docker.io/library/many:1", build(t, v1.Config{Entrypoint: []string{"/probe"}}, layers...))
-	if got := n.runs("many:1", []string{"cat", "/last"}); got != "119\n" {
+	if got := n.runs("many:1", []string{"cat", "/last"}); got != "119" {
 		t.Errorf("the topmost layer does not win: %q", got)
 	}
 	if got := strings.Fields(n.runs("many:1", []string{"ls", "/n/*"})); len(got) != 120 {

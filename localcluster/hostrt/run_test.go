@@ -74,7 +74,7 @@ func TestStreamsAndCodes(t *testing.T) {
 	if st.ExitCode != 7 || st.Reason != "Error" || st.FinishedAt < st.StartedAt || st.StartedAt == 0 {
 		t.Errorf("status %v", st)
 	}
-	if c.output("stdout") != "out\npartial\n" || c.output("stderr") != "err\n" {
+	if c.output("stdout") != "out\npartial" || c.output("stderr") != "err\n" {
 		t.Errorf("streams %q and %q", c.output("stdout"), c.output("stderr"))
 	}
 	// Half a megabyte of lines, then one line that no buffer holds: nothing is lost.
