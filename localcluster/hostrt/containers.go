@@ -44,12 +44,12 @@ func (s *Server) CreateContainer(ctx context.Context, r *rt.CreateContainerReque
 		return nil, err
 	}
 	rec := containerRecord{ID: newID(), Config: raw, CreatedAt: time.Now().UnixNano()}
-	if rec.Image, err = s.useImage(ctx, rec.ID, cfg); err != nil {
-		return nil, fmt.Errorf("container %s: image %s: %w", cfg.GetMetadata().GetName(), image, err)
+	if err := s.useImages(ctx, &rec, cfg); err != nil {
+		return nil, fmt.Errorf("container %s: %w", cfg.GetMetadata().GetName(), err)
 	}
 	c := newContainer(p, rec, cfg)
 	if err := s.note(c, rec, image); err != nil {
-		s.releaseImage(c)
+		s.releaseImages(c)
 		return nil, err
 	}
 	s.sayImage(c, image)
@@ -290,7 +290,7 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 	}
 	s.keepFiles(c)
 	s.trash(c.dir)
-	s.releaseImage(c)
+	s.releaseImages(c)
 	s.mu.Lock()
 	delete(s.containers, c.id)
 	s.mu.Unlock()

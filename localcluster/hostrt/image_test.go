@@ -413,3 +413,46 @@ func TestPull(t *testing.T) {
 		t.Errorf("a pulled image is pinned: %v, %v", res, err)
 	}
 }
+
+func TestImageVolumes(t *testing.T) {
+	n := newNode(t)
+	program := probe(t)
+	program.Name = "data/program"
+	n.imported("docker.io/library/model:1", build(t, v1.Config{}, []file{text("data/weights", "1"), text("data/old", "old"), program},
+		[]file{text("data/weights", "2"), text("data/.wh.old", "")}))
+	n.imported("docker.io/library/root:1", build(t, v1.Config{Entrypoint: []string{"/probe"}}, []file{probe(t)}))
+	volume := func(at, image, sub string) func(*rt.ContainerConfig) {
+		return func(c *rt.ContainerConfig) {
+			c.Mounts = append(c.Mounts, &rt.Mount{ContainerPath: at, Image: &rt.ImageSpec{Image: image}, ImageSubPath: sub, Readonly: true})
+		}
+	}
+	// In a container on the machine's own files and in one of an image.
+	got := n.must("cat /models/a/weights; echo; ls /models/all/data; touch /models/all/x || echo read-only; /models/a/program args || echo no programs",
+		volume("/models/a", "model:1", "data"), volume("/models/all", "model:1", ""))
+	if want := "2\nprogram\nweights\nread-only\nno programs\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	if got := n.runs("root:1", []string{"cat", "/m/data/weights"}, volume("/m", "model:1", "")); got != "2" {
+		t.Errorf("printed %q", got)
+	}
+	if _, err := n.pod().create("true", volume("/m", "nowhere:1", "")); err == nil || !strings.Contains(err.Error(), "image volume nowhere:1 at /m: it needs the real image") {
+		t.Errorf("a volume of an image that is not there: %v", err)
+	}
+	c, err := n.pod().create("true", volume("/m", "model:1", "../../etc/nothing"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.start(); err == nil || !strings.Contains(err.Error(), "is not in the image") {
+		t.Errorf("a part that is not there: %v", err)
+	}
+	// The volume's layers are held like a root's.
+	p := n.pod()
+	held := p.run("sleep 60", volume("/m", "model:1", ""))
+	if _, err := n.im.RemoveImage(context.Background(), &rt.RemoveImageRequest{Image: &rt.ImageSpec{Image: "model:1"}}); err != nil {
+		t.Fatal(err)
+	}
+	res, err := n.rt.ExecSync(context.Background(), &rt.ExecSyncRequest{ContainerId: held.id, Cmd: []string{"cat", "/m/data/weights"}, Timeout: 10})
+	if err != nil || string(res.Stdout) != "2" {
+		t.Errorf("a removed image's volume: %q, %v", res, err)
+	}
+}

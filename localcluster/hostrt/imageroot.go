@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,24 +36,61 @@ type realImage struct {
 	Losses layer.Result `json:"losses,omitzero"`
 }
 
-// useImage finds the container's image and holds its layers, until releaseImage.
-// It is nil where the machine stands in.
-func (s *Server) useImage(ctx context.Context, id string, cfg *rt.ContainerConfig) (*realImage, error) {
-	img, err := s.findImage(cfg.GetImage().GetImage())
-	if err != nil || img == nil {
-		return nil, err
+// useImages finds the images of a container and of its volumes and holds their
+// layers, until releaseImages. Where the machine stands in there is none.
+func (s *Server) useImages(ctx context.Context, rec *containerRecord, cfg *rt.ContainerConfig) error {
+	root, err := s.findImage(cfg.GetImage().GetImage())
+	if err != nil {
+		return fmt.Errorf("image %s: %w", userImage(cfg), err)
 	}
-	if err := s.cfg.Images.Prepare(ctx, img); err != nil {
-		return nil, err
+	var all []*images.Image
+	if root != nil {
+		all = append(all, root)
 	}
-	stack, err := s.cfg.Images.Use(id, img)
+	var at []string
+	for _, m := range cfg.GetMounts() {
+		name := m.GetImage().GetImage()
+		if name == "" {
+			continue
+		}
+		img, err := s.findImage(name)
+		if err == nil && img == nil {
+			err = fmt.Errorf("it needs the real image, which is not in the local store: `studio image import` or `studio image pull` it")
+		}
+		if err != nil {
+			return fmt.Errorf("image volume %s at %s: %w", strings.TrimPrefix(name, hostPrefix), m.GetContainerPath(), err)
+		}
+		all, at = append(all, img), append(at, m.GetContainerPath())
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	for _, img := range all {
+		if err := s.cfg.Images.Prepare(ctx, img); err != nil {
+			return err
+		}
+	}
+	stacks, err := s.cfg.Images.Use(rec.ID, all...)
+	if err != nil {
+		return err
+	}
+	if root != nil {
+		rec.Image, err = s.realImage(root, stacks[0], cfg)
+		stacks = stacks[1:]
+	}
+	rec.Volumes = map[string]layer.Stack{}
+	for i, path := range at {
+		rec.Volumes[path] = stacks[i]
+	}
+	return err
+}
+
+func (s *Server) realImage(img *images.Image, stack layer.Stack, cfg *rt.ContainerConfig) (*realImage, error) {
+	losses, err := s.cfg.Images.Losses(img)
 	if err != nil {
 		return nil, err
 	}
-	real := &realImage{ID: img.ID, Ref: img.ID, Config: img.Config, Layers: stack}
-	if real.Losses, err = s.cfg.Images.Losses(img); err != nil {
-		return nil, err
-	}
+	real := &realImage{ID: img.ID, Ref: img.ID, Config: img.Config, Layers: stack, Losses: losses}
 	digests := img.Digests()
 	// Of several repositories the one that the pod names.
 	named := images.Repository(userImage(cfg))
@@ -64,17 +102,26 @@ func (s *Server) useImage(ctx context.Context, id string, cfg *rt.ContainerConfi
 	return real, nil
 }
 
-// releaseImage lets the store remove what only this container held.
-func (s *Server) releaseImage(c *container) {
-	if c.image == nil {
+// imageVolume is the mount of an image, which is always read-only.
+func (c *container) imageVolume(m *rt.Mount) (shimapi.Mount, error) {
+	target := filepath.Clean("/" + m.GetContainerPath())
+	stack, ok := c.volumes[m.GetContainerPath()]
+	if !ok {
+		return shimapi.Mount{}, fmt.Errorf("volume at %s: its image was not prepared", target)
+	}
+	return shimapi.Mount{
+		Type: shimapi.ImageVolume, Source: filepath.Join(c.dir, "volumes", url.PathEscape(target)), Target: target, ReadOnly: true,
+		Layers: stack, SubPath: m.GetImageSubPath(),
+	}, nil
+}
+
+// releaseImages lets the store remove what only this container held.
+func (s *Server) releaseImages(c *container) {
+	if c.image == nil && len(c.volumes) == 0 {
 		return
 	}
-	err := s.cfg.Images.Release(c.id)
-	if _, gone := s.cfg.Images.Get(c.image.ID); errors.Is(gone, images.ErrUnknown) {
-		err = errors.Join(err, s.cfg.Images.Collect())
-	}
-	if err != nil {
-		s.log.Warn("giving an image back", "container", c.id, "error", err)
+	if err := s.cfg.Images.Release(c.id); err != nil {
+		s.log.Warn("giving images back", "container", c.id, "error", err)
 	}
 }
 

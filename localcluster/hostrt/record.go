@@ -13,6 +13,7 @@ import (
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
+	"github.com/mlstudio/studio/localcluster/images/layer"
 )
 
 // Files in a sandbox's and a container's folder.
@@ -43,6 +44,8 @@ type containerRecord struct {
 	User      *user  `json:"user,omitempty"`
 	// Image is nil where the machine stands in.
 	Image *realImage `json:"image,omitempty"`
+	// Volumes are the layers of image volumes, by their paths in the container.
+	Volumes map[string]layer.Stack `json:"volumes,omitempty"`
 }
 
 // pod is a sandbox. Its fields but the first four are guarded by the server's lock.
@@ -69,6 +72,7 @@ type container struct {
 	dir     string
 	cfg     *rt.ContainerConfig
 	image   *realImage
+	volumes map[string]layer.Stack
 	created int64
 	// user is set when the container is created.
 	user *user
@@ -93,7 +97,7 @@ func (s *Server) newPod(rec podRecord, cfg *rt.PodSandboxConfig) *pod {
 
 func newContainer(p *pod, rec containerRecord, cfg *rt.ContainerConfig) *container {
 	return &container{
-		id: rec.ID, pod: p, dir: filepath.Join(p.dir, containersDir, rec.ID), cfg: cfg, image: rec.Image, created: rec.CreatedAt, user: rec.User,
+		id: rec.ID, pod: p, dir: filepath.Join(p.dir, containersDir, rec.ID), cfg: cfg, image: rec.Image, volumes: rec.Volumes, created: rec.CreatedAt, user: rec.User,
 		state: shimapi.State{ID: rec.ID}, ended: make(chan struct{}),
 	}
 }

@@ -125,7 +125,7 @@ func (s *Server) sharedMemory(p *pod) string {
 func (s *Server) newMount(c *container, m *rt.Mount) (shimapi.Mount, error) {
 	target := path.Clean("/" + m.GetContainerPath())
 	if m.GetImage().GetImage() != "" {
-		return shimapi.Mount{}, fmt.Errorf("volume at %s: image volumes are not supported on this node: copy what is needed of %s into an emptyDir by an init container that runs it", target, m.GetImage().GetUserSpecifiedImage())
+		return c.imageVolume(m)
 	}
 	if target == "/" {
 		return shimapi.Mount{}, errors.New("a volume cannot be mounted on / here: the machine is the container's root")

@@ -91,7 +91,11 @@ func (s *Store) parseIndex(raw []byte) (indexed, error) {
 		img := known[d.Digest.String()]
 		if img == nil {
 			var err error
-			if img, err = s.readImage(d.Digest); err != nil {
+			img, err = s.readImage(d.Digest)
+			if errors.Is(err, os.ErrNotExist) {
+				continue // somebody removed its files: it is not there, and can be added again
+			}
+			if err != nil {
 				return x, err
 			}
 			known[d.Digest.String()] = img

@@ -13,33 +13,57 @@ import (
 	"github.com/mlstudio/studio/localcluster/images/layer"
 )
 
-// Use notes that a container stands on an image's layers, which then stay until
-// Release, and returns their folders. Missing ones are an error.
-func (s *Store) Use(container string, img *Image) (layer.Stack, error) {
+// Use notes that a container stands on images' layers, which then stay until
+// Release, and returns their folders, an image after the other. Missing ones are
+// an error.
+func (s *Store) Use(container string, all ...*Image) ([]layer.Stack, error) {
 	release, err := s.lock(contentLock, shared)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	for _, c := range img.Chain {
-		if !s.unpacked(c) {
-			return nil, fmt.Errorf("layer %s of image %s is not unpacked", c, img.ID)
+	var chains []string
+	var stacks []layer.Stack
+	for _, img := range all {
+		for _, c := range img.Chain {
+			if !s.unpacked(c) {
+				return nil, fmt.Errorf("layer %s of image %s is not unpacked", c, img.ID)
+			}
 		}
+		chains = append(chains, img.Chain...)
+		stacks = append(stacks, s.stack(img.Chain))
 	}
 	path := filepath.Join(s.uses(), container)
-	if err := os.WriteFile(path, []byte(strings.Join(img.Chain, "\n")), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.Join(chains, "\n")), 0o600); err != nil {
 		return nil, fmt.Errorf("noting that an image is in use: %w", err)
 	}
-	return s.stack(img.Chain), nil
+	return stacks, nil
 }
 
-// Release ends a Use; without one it does nothing.
+// Release ends a Use, and removes layers that only this one kept. Without a Use
+// it does nothing.
 func (s *Store) Release(container string) error {
-	err := os.Remove(filepath.Join(s.uses(), container))
+	path := filepath.Join(s.uses(), container)
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		err = os.Remove(path)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	x, err := s.load()
+	if err != nil {
+		return err
+	}
+	for c := range strings.SplitSeq(string(raw), "\n") {
+		if !slices.ContainsFunc(x.images, func(img *Image) bool { return slices.Contains(img.Chain, c) }) {
+			return s.Collect()
+		}
+	}
+	return nil
 }
 
 // Forget ends the uses of all containers that are not alive.

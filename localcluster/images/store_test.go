@@ -90,12 +90,12 @@ func left(t *testing.T, s *Store) (blobs, layers, tmp int) {
 
 func read(t *testing.T, s *Store, img *Image, path string) string {
 	t.Helper()
-	stack, err := s.Use("reader", img)
+	stacks, err := s.Use("reader", img)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Release("reader")
-	raw, err := stack.ReadFile(path)
+	raw, err := stacks[0].ReadFile(path)
 	if err != nil {
 		return "error: " + err.Error()
 	}
@@ -207,16 +207,13 @@ func TestSharedLayersAndSpace(t *testing.T) {
 	if blobs, layers, _ := left(t, s); blobs != 0 || layers != 1 {
 		t.Errorf("in use: %d blobs, %d layers", blobs, layers)
 	}
-	if err := s.Forget(func(c string) bool { return c == "c1" }); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Collect(); err != nil {
+	if err := errors.Join(s.Forget(func(c string) bool { return c == "c1" }), s.Collect()); err != nil {
 		t.Fatal(err)
 	}
 	if _, layers, _ := left(t, s); layers != 1 {
 		t.Error("a layer in use was removed")
 	}
-	if err := errors.Join(s.Forget(func(string) bool { return false }), s.Collect()); err != nil {
+	if err := s.Forget(func(string) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
 	if blobs, layers, tmp := left(t, s); blobs+layers+tmp != 0 {

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
@@ -11,40 +13,93 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
-// mountRoot mounts the root of a container that is an image, in the calling
-// process' mount namespace. A started container has a mount of its own, so this
-// one is for the moment of the start.
-func mountRoot(spec *shimapi.Spec) (unmount func(), err error) {
-	o := spec.Overlay
-	if o == nil {
-		return func() {}, nil
+// mountImages mounts what of a container is made of images' layers, its root
+// and volumes, in the calling process' mount namespace. A started container has
+// mounts of its own, so these are for the moment of the start.
+func mountImages(spec *shimapi.Spec) (unmount func(), err error) {
+	var mounted []string
+	undo := func() {
+		for _, path := range slices.Backward(mounted) {
+			_ = unix.Unmount(path, unix.MNT_DETACH)
+		}
 	}
-	lower := make([]string, 0, len(o.Lower))
-	for _, dir := range o.Lower {
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
+	if o := spec.Overlay; o != nil {
+		options := ",upperdir=" + escape(o.Upper) + ",workdir=" + escape(o.Work) + o.Options
+		if err := mountLayers(spec.Root, o.Lower, options, 0); err != nil {
+			return nil, fmt.Errorf("%w; the data directory must lie on a file system that can be an overlay's upper layer, such as ext4, xfs or btrfs", err)
+		}
+		mounted = append(mounted, spec.Root)
+	}
+	for i := range spec.Mounts {
+		m := &spec.Mounts[i]
+		switch m.Type {
+		case shimapi.OwnFolder:
+			if err := ownFolder(spec.Root, m); err != nil {
+				return nil, err
+			}
+		case shimapi.ImageVolume:
+			at, err := imageVolume(m)
+			if at != "" {
+				mounted = append(mounted, at)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("mounting the image volume at %s: %w", m.Target, err)
+			}
+		}
+	}
+	return undo, nil
+}
+
+// mountLayers mounts an overlay.
+func mountLayers(at string, layers []string, options string, flags uintptr) error {
+	lower := make([]string, 0, len(layers))
+	for _, dir := range layers {
 		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("opening the image's layer %s: %w", dir, err)
+			return fmt.Errorf("opening the image's layer %s: %w", dir, err)
 		}
 		defer unix.Close(fd)
 		// The options must fit a page, and an image may have a hundred layers
 		// with long paths: descriptors have short ones.
 		lower = append(lower, fmt.Sprintf("/proc/self/fd/%d", fd))
 	}
-	data := "lowerdir=" + strings.Join(lower, ":") + ",upperdir=" + escape(o.Upper) + ",workdir=" + escape(o.Work) + o.Options
-	if err := unix.Mount("overlay", spec.Root, "overlay", 0, data); err != nil {
-		return nil, fmt.Errorf("mounting an overlay of the image's %d layers in %s: %w; the data directory must lie on a file system that can be an overlay's upper layer, such as ext4, xfs or btrfs", len(o.Lower), o.Upper, err)
+	if err := unix.Mount("overlay", at, "overlay", flags, "lowerdir="+strings.Join(lower, ":")+options); err != nil {
+		return fmt.Errorf("mounting an overlay of the image's %d layers on %s: %w", len(layers), at, err)
 	}
-	unmount = func() { _ = unix.Unmount(spec.Root, unix.MNT_DETACH) }
-	for i := range spec.Mounts {
-		if m := &spec.Mounts[i]; m.Type == shimapi.OwnFolder {
-			if err := ownFolder(spec.Root, m); err != nil {
-				unmount()
-				return nil, err
-			}
+	return nil
+}
+
+// imageVolume mounts an image below the mount's source and turns the mount into
+// a bind of it, or of a part of it.
+func imageVolume(m *shimapi.Mount) (mounted string, err error) {
+	at, empty := filepath.Join(m.Source, "image"), filepath.Join(m.Source, "empty")
+	for _, dir := range []string{at, empty} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", err
 		}
 	}
-	return unmount, nil
+	// Without an upper folder the kernel wants two lower ones.
+	if err := mountLayers(at, append(slices.Clone(m.Layers), empty), ",userxattr", volumeFlags|unix.MS_RDONLY); err != nil {
+		return "", err
+	}
+	part, err := securejoin.SecureJoin(at, m.SubPath)
+	if err != nil {
+		return at, err
+	}
+	if _, err := os.Lstat(part); err != nil {
+		return at, fmt.Errorf("subPath %q is not in the image", m.SubPath)
+	}
+	m.Type, m.Source, m.Flags = "bind", part, m.Flags|volumeFlags
+	return at, nil
 }
+
+// volumeFlags are what Kubernetes promises of an image volume: data, not programs.
+const volumeFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
 // ownFolder turns a mount of the root's own folder into a bind of it.
 func ownFolder(root string, m *shimapi.Mount) error {

@@ -66,7 +66,7 @@ type IO struct {
 // anything of the container's own runs, ready is called with its process.
 func Start(spec *shimapi.Spec, pidNS string, stdio IO, ready func(pid int)) (*Container, error) {
 	logrus.SetLevel(logrus.ErrorLevel)
-	unmount, err := mountRoot(spec)
+	unmount, err := mountImages(spec)
 	if err != nil {
 		return nil, err
 	}

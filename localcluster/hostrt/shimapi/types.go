@@ -169,6 +169,10 @@ type Overlay struct {
 // the target, made where it is missing, which stays writable in a root that is not.
 const OwnFolder = "own-folder"
 
+// ImageVolume is the type of a mount of an image's layers. Its source is a
+// folder of the container's for what it takes to mount them.
+const ImageVolume = "image"
+
 // Mount is one mount below the root, in order.
 type Mount struct {
 	Source string `json:"source"`
@@ -181,6 +185,9 @@ type Mount struct {
 	// Flags are further MS_ flags; Data is the file system's own option string.
 	Flags int    `json:"flags,omitempty"`
 	Data  string `json:"data,omitempty"`
+	// Layers of an image volume, the topmost first, and the part of it that is wanted.
+	Layers  []string `json:"layers,omitempty"`
+	SubPath string   `json:"subPath,omitempty"`
 	// Slave lets later mounts of the node appear below a bind.
 	Slave bool `json:"slave,omitempty"`
 	// Shared lets also the container's mounts appear on the node. The bind's

@@ -59,9 +59,6 @@ func Unpack(ctx context.Context, dir string, r io.Reader, diffID string, parents
 		return u.result, err
 	}
 	if _, err := archive.Apply(quiet(ctx), dir, stream, options...); err != nil {
-		if errors.Is(err, unix.EINVAL) && strings.Contains(err.Error(), "Lchown") {
-			err = fmt.Errorf("%w: give this account more ids in /etc/subuid and /etc/subgid", err)
-		}
 		return u.result, err
 	}
 	// Behind the end of an archive there may be zeroes, which count for the digest.
