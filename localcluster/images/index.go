@@ -162,6 +162,15 @@ func (s *Store) List() ([]*Image, error) {
 	return all, nil
 }
 
+// Count is how many images a store has, 0 where there is none or it can not be read.
+func Count(dir string) int {
+	x, err := (&Store{dir: dir}).load()
+	if err != nil {
+		return 0
+	}
+	return len(x.images)
+}
+
 // Get finds an image by a name with tag or digest, which need not be
 // normalized, or by its ID or the beginning of one. An unknown one is ErrUnknown.
 func (s *Store) Get(name string) (*Image, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mlstudio/studio/cmd/studio/cli/progress"
 	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/images"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
@@ -69,6 +70,9 @@ func loss(dir datadir.Dir, say func(string)) {
 	for _, v := range volumes {
 		path := filepath.Join(dir.Volumes(), v.Name())
 		say(fmt.Sprintf("  volume %s, %s", v.Name(), size(path)))
+	}
+	if n := images.Count(dir.Images()); n > 0 {
+		say(fmt.Sprintf("  %d images, %s", n, size(dir.Images())))
 	}
 	registered, _ := projects.List(dir)
 	for _, p := range registered {
