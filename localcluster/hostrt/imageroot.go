@@ -55,10 +55,13 @@ func (s *Server) useImages(ctx context.Context, rec *containerRecord, cfg *rt.Co
 		}
 		img, err := s.findImage(name)
 		if err == nil && img == nil {
-			err = fmt.Errorf("it needs the real image, which is not in the local store: `studio image import` or `studio image pull` it")
+			err = errors.New("it needs the real image, which is not in the local store: `studio image import` or `studio image pull` it")
 		}
 		if err != nil {
-			return fmt.Errorf("image volume %s at %s: %w", strings.TrimPrefix(name, hostPrefix), m.GetContainerPath(), err)
+			if said := m.GetImage().GetUserSpecifiedImage(); said != "" {
+				name = said
+			}
+			return fmt.Errorf("image volume %s at %s: %w", name, m.GetContainerPath(), err)
 		}
 		all, at = append(all, img), append(at, m.GetContainerPath())
 	}

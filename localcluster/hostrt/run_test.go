@@ -143,8 +143,8 @@ func TestRefusedAtCreation(t *testing.T) {
 		"unknown user": {func(c *rt.ContainerConfig) { c.Linux.SecurityContext.RunAsUsername = "nobody-knows" }, `"nobody-knows", whom this machine does not know`},
 		"hostPath":     {func(c *rt.ContainerConfig) { c.Mounts = []*rt.Mount{{ContainerPath: "/x", HostPath: "/boot"}} }, "not allowed in this test"},
 		"image volume": {func(c *rt.ContainerConfig) {
-			c.Mounts = []*rt.Mount{{ContainerPath: "/x", Image: &rt.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "models:1"}}}
-		}, "image volumes are not supported on this node: copy what is needed of models:1"},
+			c.Mounts = []*rt.Mount{{ContainerPath: "/x", Image: &rt.ImageSpec{Image: "host:docker.io/library/models:1", UserSpecifiedImage: "models:1"}}}
+		}, "image volume models:1 at /x: it needs the real image"},
 		"root volume": {func(c *rt.ContainerConfig) { c.Mounts = []*rt.Mount{{ContainerPath: "/", HostPath: "/usr"}} }, "cannot be mounted on /"},
 	} {
 		t.Run(name, func(t *testing.T) {
