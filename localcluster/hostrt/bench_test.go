@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -15,7 +16,18 @@ import (
 //
 //	go test -run '^$' -bench Pod -benchtime 200x ./localcluster/hostrt
 func BenchmarkPod(b *testing.B) {
+	benchmarkPods(b, newNode(b), func(c *rt.ContainerConfig) { c.Command = []string{"true"} })
+}
+
+// BenchmarkImagePod is the same with containers that run from an image of three
+// layers: a static program in place of the machine's `true`.
+func BenchmarkImagePod(b *testing.B) {
 	n := newNode(b)
+	n.imported("docker.io/library/bench:1", build(b, v1.Config{Entrypoint: []string{"/probe", "args"}}, []file{probe(b)}, []file{text("a/b", "")}, []file{text("a/c", "")}))
+	benchmarkPods(b, n, n.of("bench:1"))
+}
+
+func benchmarkPods(b *testing.B, n *node, change func(*rt.ContainerConfig)) {
 	ctx := context.Background()
 	stream, err := n.rt.GetContainerEvents(ctx, &rt.GetEventsRequest{})
 	if err != nil {
@@ -27,7 +39,7 @@ func BenchmarkPod(b *testing.B) {
 		at := [5]time.Time{time.Now()}
 		p := n.pod()
 		at[1] = time.Now()
-		c := p.run("", func(c *rt.ContainerConfig) { c.Command = []string{"true"} })
+		c := p.run("", change)
 		at[2] = time.Now()
 		for ended := false; !ended; {
 			e, err := stream.Recv()

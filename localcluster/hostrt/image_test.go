@@ -45,7 +45,7 @@ func owned(f file, uid, gid int) file {
 	return f
 }
 
-func probe(t *testing.T) file {
+func probe(t testing.TB) file {
 	t.Helper()
 	raw, err := os.ReadFile(os.Getenv(probeEnv))
 	if err != nil {
@@ -55,7 +55,7 @@ func probe(t *testing.T) file {
 }
 
 // build makes an image of layers.
-func build(t *testing.T, config v1.Config, layers ...[]file) v1.Image {
+func build(t testing.TB, config v1.Config, layers ...[]file) v1.Image {
 	t.Helper()
 	img, err := mutate.Config(empty.Image, config)
 	if err != nil {
