@@ -412,6 +412,17 @@ func TestPull(t *testing.T) {
 	if err != nil || res.Image.GetPinned() {
 		t.Errorf("a pulled image is pinned: %v, %v", res, err)
 	}
+	// Without a network what is there must do, unless only real images count.
+	server.Close()
+	if _, err := pull(secret); err == nil {
+		t.Error("a registry that is away was not asked")
+	}
+	if err := n.cfg.Images.SetMode(images.Auto); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := pull(secret); err != nil || id != res.Image.Id {
+		t.Errorf("pulled %q, %v", id, err)
+	}
 }
 
 func TestImageVolumes(t *testing.T) {

@@ -87,18 +87,22 @@ func criImage(img *images.Image) *rt.Image {
 }
 
 // PullImage implements the CRI. What was imported or built here is newer than
-// any registry's, and where the machine stands in nothing is fetched.
+// any registry's, and where the machine may stand in nothing is fetched at all.
 func (s *Server) PullImage(ctx context.Context, r *rt.PullImageRequest) (*rt.PullImageResponse, error) {
 	name := r.GetImage().GetImage()
 	ref, err := reference.ParseDockerRef(name)
 	if err != nil {
 		return nil, fmt.Errorf("image %q: %w", name, err)
 	}
+	mode, err := s.cfg.Images.Mode()
+	if err != nil {
+		return nil, err
+	}
 	img, err := s.findImage(ref.String())
 	switch {
 	case err == nil && img == nil:
 		return &rt.PullImageResponse{ImageRef: hostImageID(ref.String())}, nil
-	case err == nil && img.Pinned:
+	case err == nil && (img.Pinned || mode != images.OCI):
 		return &rt.PullImageResponse{ImageRef: img.ID}, nil
 	case err != nil && !errors.Is(err, images.ErrUnknown):
 		return nil, err
