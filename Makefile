@@ -86,6 +86,9 @@ bench-kine: build ## a write that survives a power cut / one that survives a kil
 	@hack/bench kine
 bench-net: build ## the pods' network: to a pod, a service and the host / two host processes over loopback
 	@hack/bench net
+.PHONY: bench-pod-kind
+bench-pod-kind: build ## a pod from create to Succeeded / the same pod on a real kind cluster
+	@hack/bench-pod-kind
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -20,7 +20,7 @@ import (
 
 // benches are what can be measured, by name.
 var benches = map[string]func(context.Context, *bench) error{
-	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine, "run": benchRun, "net": benchNet,
+	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine, "run": benchRun, "net": benchNet, "pod-kind": benchPodKind,
 }
 
 func main() {
@@ -42,6 +42,9 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&b.bin, "bin", "bin", "folder of the programs to measure")
 	flags.Float64Var(&b.slack, "slack", 1, "how many times a limit may be exceeded before the bench fails; for machines that others use too")
+	flags.StringVar(&b.kind.kubeconfig, "kind-kubeconfig", "", "kubeconfig of a kind cluster to measure against")
+	flags.StringVar(&b.kind.image, "kind-image", "", "image that the pods run on both")
+	flags.StringVar(&b.kind.archive, "kind-archive", "", "archive of that image, to import")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "bench [flags] NAME, one of: %s\n", names)
 		flags.PrintDefaults()

@@ -28,6 +28,7 @@ type limit struct{ studio, ratio, more, least float64 }
 type bench struct {
 	bin, suffix string
 	slack       float64
+	kind        kindPeer
 	out         io.Writer
 	exceeded    []string
 }

@@ -21,6 +21,8 @@ type watcher struct {
 
 	mu       sync.Mutex
 	expected map[string]func(*corev1.Pod) bool
+	// going are pods whose end is awaited.
+	going map[string]bool
 }
 
 type moment struct {
@@ -51,6 +53,10 @@ func (w *watcher) follow() {
 		done := wanted && as(p)
 		if done {
 			delete(w.expected, p.Name)
+		}
+		if e.Type == watch.Deleted && w.going[p.Name] {
+			delete(w.going, p.Name)
+			done = true
 		}
 		w.mu.Unlock()
 		switch {
@@ -95,6 +101,26 @@ func (w *watcher) wait(ctx context.Context, n int) (time.Time, error) {
 		}
 	}
 	return last, nil
+}
+
+// emptied deletes all pods and returns when the watch has seen the last go.
+func (w *watcher) emptied(ctx context.Context, c kubernetes.Interface) error {
+	pods := c.CoreV1().Pods(metav1.NamespaceDefault)
+	all, err := pods.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing the pods: %w", err)
+	}
+	w.mu.Lock()
+	w.going = map[string]bool{}
+	for _, p := range all.Items {
+		w.going[p.Name] = true
+	}
+	w.mu.Unlock()
+	if err := pods.DeleteCollection(ctx, *metav1.NewDeleteOptions(0), metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("deleting the pods: %w", err)
+	}
+	_, err = w.wait(ctx, len(all.Items))
+	return err
 }
 
 func (w *watcher) stop() { w.stream.Stop() }
