@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 )
 
 // watcher sees pods become what is expected of them, by one watch.
@@ -31,7 +33,16 @@ type moment struct {
 }
 
 func watchPods(ctx context.Context, c kubernetes.Interface) (*watcher, error) {
-	stream, err := c.CoreV1().Pods(metav1.NamespaceDefault).Watch(ctx, metav1.ListOptions{})
+	pods := c.CoreV1().Pods(metav1.NamespaceDefault)
+	now, err := pods.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("watching pods: %w", err)
+	}
+	// An API server ends a watch that falls behind when the machine is busy; this
+	// one then goes on where it was.
+	stream, err := watchtools.NewRetryWatcherWithContext(ctx, now.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return pods.Watch(ctx, o) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("watching pods: %w", err)
 	}
