@@ -47,6 +47,7 @@ func TestCountsSpecsOfTheBaseline(t *testing.T) {
 		{"all as root", "root", "1 passed, 1 failed, 1 skipped", func(*options) {}},
 		{"all as a plain user", "rootless", "1 passed, 0 failed, 2 skipped", func(*options) {}},
 		{"the part of CI", "root", "0 passed, 1 failed, 0 skipped", func(o *options) { o.ci = true }},
+		{"the special ones, which have no baseline", "root", "0 passed, 1 failed, 0 skipped", func(o *options) { o.full = true }},
 		{"a focus", "root", "1 passed, 0 failed, 0 skipped", func(o *options) { o.focus = regexp.MustCompile("Pods") }},
 	} {
 		s, err := choose(chosen(c.change), c.mode, few)

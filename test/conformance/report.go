@@ -80,7 +80,7 @@ func (t *tally) add(spec types.SpecReport, name string, s selection) {
 	case left:
 		t.why[name] = reason
 		t.skipped = append(t.skipped, name)
-	case !s.baseline[name]:
+	case !s.baseline[name] && !s.everything:
 		t.beyond = append(t.beyond, fmt.Sprintf("%s %s", state, name))
 	case state == types.SpecStatePassed:
 		t.passed = append(t.passed, name)
@@ -100,7 +100,7 @@ func firstLine(text string) string {
 }
 
 func (t *tally) bad() bool {
-	return len(t.failed)+len(t.missing)+len(t.broken) > 0 || len(t.passed) == 0 && len(t.beyond) == 0
+	return len(t.failed)+len(t.missing)+len(t.broken) > 0 || len(t.passed) == 0
 }
 
 // explain prints every spec that did not simply pass.

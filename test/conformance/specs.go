@@ -25,6 +25,8 @@ var lists = texts{baselineText, ciText, skipText}
 type selection struct {
 	// baseline holds the chosen specs of the baseline; the run is counted by them.
 	baseline map[string]bool
+	// everything counts: there is no baseline of the special specs.
+	everything bool
 	// skipped are not run, with the reason.
 	skipped map[string]string
 	// labels, focus and skip are ginkgo's filters: all three must let a spec pass.
@@ -40,7 +42,7 @@ var special = regexp.MustCompile(`\[Serial\]|\[Slow\]|\[Disruptive\]`)
 // focus matches, or the special ones.
 func choose(o options, mode string, from texts) (selection, error) {
 	s := selection{baseline: map[string]bool{}, skipped: map[string]string{}, labels: "Conformance && !(Serial || Slow || Disruptive)"}
-	if o.full {
+	if s.everything = o.full; o.full {
 		s.labels = "Conformance && (Serial || Slow || Disruptive)"
 	}
 	if o.focus.String() != "" {
