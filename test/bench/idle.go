@@ -11,16 +11,11 @@ import (
 // benchIdle: memory and processor time of the platform without work, beside a
 // bare API server; one after the other, since they share the program's pages.
 func benchIdle(ctx context.Context, b *bench) error {
-	dir, remove, err := folder()
+	s, end, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer remove()
-	s := b.studio(dir)
-	defer s.down(ctx)
-	if _, err := s.up(ctx); err != nil {
-		return err
-	}
+	defer end()
 	ours, err := watchIdle(ctx, s.processes)
 	if err != nil {
 		return err

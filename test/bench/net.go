@@ -47,17 +47,12 @@ var netFigures = []struct {
 
 // benchNet: the pods' network beside the kernel's loopback, turn by turn in one run.
 func benchNet(ctx context.Context, b *bench) error {
-	dir, remove, err := folder()
+	s, end, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer remove()
-	s := b.studio(dir)
-	defer s.down(ctx)
-	if _, err := s.up(ctx); err != nil {
-		return err
-	}
-	c, err := client(dir)
+	defer end()
+	c, err := client(s.dir)
 	if err != nil {
 		return err
 	}

@@ -53,17 +53,12 @@ func benchPod(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) podsOnStudio(ctx context.Context) (map[string][]time.Duration, error) {
-	dir, remove, err := folder()
+	s, end, err := b.fresh(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer remove()
-	s := b.studio(dir)
-	defer s.down(ctx)
-	if _, err := s.up(ctx); err != nil {
-		return nil, err
-	}
-	c, err := client(dir)
+	defer end()
+	c, err := client(s.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,26 @@ func (s studio) up(ctx context.Context) (time.Duration, error) {
 	return s.run(ctx, "up", "--driver", "embedded")
 }
 
+// fresh is an engine that runs on a new data directory; end stops it and removes that.
+func (b *bench) fresh(ctx context.Context) (s studio, end func(), err error) {
+	dir, remove, err := folder()
+	if err != nil {
+		return studio{}, nil, err
+	}
+	s = b.studio(dir)
+	end = func() {
+		if err := s.down(ctx); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		}
+		remove()
+	}
+	if _, err := s.up(ctx); err != nil {
+		end()
+		return studio{}, nil, err
+	}
+	return s, end, nil
+}
+
 // down also runs when the bench was interrupted.
 func (s studio) down(ctx context.Context) error {
 	_, err := s.run(context.WithoutCancel(ctx), "down")

@@ -18,16 +18,11 @@ const firstLineRounds = 15
 // benchRun: `studio run script.py` on a warm engine until the script's first
 // line is on the standard output, beside `python script.py`.
 func benchRun(ctx context.Context, b *bench) error {
-	dir, remove, err := folder()
+	s, end, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer remove()
-	s := b.studio(dir)
-	defer s.down(ctx)
-	if _, err := s.up(ctx); err != nil {
-		return err
-	}
+	defer end()
 	project, err := os.MkdirTemp("", "sb-run-")
 	if err != nil {
 		return err
@@ -39,7 +34,7 @@ func benchRun(ctx context.Context, b *bench) error {
 	}
 	var ours, peers []time.Duration
 	for round := range firstLineRounds + 1 {
-		mine, err := firstLine(ctx, append(os.Environ(), datadir.Env+"="+dir.String(), string(s.mark)), filepath.Join(s.bin, "studio"), "run", script)
+		mine, err := firstLine(ctx, append(os.Environ(), datadir.Env+"="+s.dir.String(), string(s.mark)), filepath.Join(s.bin, "studio"), "run", script)
 		if err != nil {
 			return err
 		}
