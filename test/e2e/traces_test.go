@@ -57,9 +57,7 @@ func (e *engine) traces() traces {
 			mounts[ns] = true
 		}
 		if p.Name == "studiod" && len(p.Args) > 1 {
-			if fds, err := os.ReadDir(dir + "/fd"); err == nil {
-				found["descriptors of studiod "+p.Args[1]] += len(fds)
-			}
+			found["descriptors of studiod "+p.Args[1]] += e.descriptors(dir)
 			if p.Args[1] == "node" {
 				node = &p
 			}
@@ -84,6 +82,19 @@ func (e *engine) traces() traces {
 		found["files in "+rel] = files(folder)
 	}
 	return found
+}
+
+// descriptors counts those of a process without the database's: SQLite keeps as
+// many of these as there ever were connections at once, and uses them again.
+func (e *engine) descriptors(dir string) int {
+	n := 0
+	fds, _ := filepath.Glob(dir + "/fd/*")
+	for _, fd := range fds {
+		if target, err := os.Readlink(fd); err == nil && !strings.HasPrefix(target, e.dir.DB()) {
+			n++
+		}
+	}
+	return n
 }
 
 func lines(e *engine, path string) int {
