@@ -255,10 +255,10 @@ func watched(name string) *corev1.Pod {
 	c := &p.Spec.Containers[0]
 	c.Command = []string{"/bin/sh", "-c", "(i=0; while :; do i=$((i+1)); echo $i; sleep 0.5; done) & exec /usr/bin/python3 -c \"$0\"", namesItself}
 	c.LivenessProbe = &corev1.Probe{
-		PeriodSeconds: 1, FailureThreshold: 1,
+		PeriodSeconds: 3, FailureThreshold: 1, TimeoutSeconds: 60, // a crowd starts slowly on a busy machine
 		ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/sh", "-c", "test ! -e /tmp/ill"}}},
 	}
-	c.ReadinessProbe = &corev1.Probe{PeriodSeconds: 2, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8000)}}}
+	c.ReadinessProbe = &corev1.Probe{PeriodSeconds: 2, TimeoutSeconds: 20, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8000)}}}
 	return p
 }
 
