@@ -184,6 +184,7 @@ func TestServices(t *testing.T) {
 		}
 		e.output(python("gone", fmt.Sprintf("get http://%s:%d/", node, port), "refused", "dns A open.default.svc.cluster.local", "NXDOMAIN"))
 	})
+	t.Run("a UDP sender finds the next server of a Service", func(t *testing.T) { nextServer(t, e.in(t)) })
 	t.Run("connections outlive the node half", func(t *testing.T) { survive(t, e.in(t), web.Spec.ClusterIP) })
 }
 
@@ -266,6 +267,23 @@ func hostNetwork(t *testing.T, e *engine, node string) {
 		"get https://kubernetes.default/api": "credentials|token|No such file",
 	} {
 		e.inside("in-node", question, want)
+	}
+}
+
+// nextServer replaces the one server behind a socket that never pauses: the
+// kernel would go on sending to the old one.
+func nextServer(t *testing.T, e *engine) {
+	labels := map[string]string{"app": "datagrams"}
+	s := e.service("datagrams", corev1.ServiceSpec{Selector: labels, Ports: ports(8085)})
+	e.ready(probeServer("udp-a", 8085, labels))
+	p := python("sender", "switch "+s.Spec.ClusterIP+" 80", "^udp-a udp-b$")
+	e.start(p)
+	e.await(p.Name, "running", running)
+	e.eventually("the first server's answer", func(context.Context) (bool, error) { return strings.Contains(e.logs(p.Name), "heard udp-a"), nil })
+	e.deletePod("udp-a")
+	e.ready(probeServer("udp-b", 8085, labels))
+	if last := e.await(p.Name, "ended", ended); last.Status.Phase != corev1.PodSucceeded {
+		t.Fatalf("%s\n%s", describe(last), e.logs(p.Name))
 	}
 }
 
