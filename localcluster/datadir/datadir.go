@@ -78,6 +78,7 @@ func (d Dir) NodePKI() string        { return d.join("node", "pki") }
 func (d Dir) NodeKubeconfig() string { return d.join("node", "kubeconfig") }
 func (d Dir) Kubelet() string        { return d.join("node", "kubelet") }
 func (d Dir) Hostrt() string         { return d.join("node", "hostrt") }
+func (d Dir) SystemFolders() string  { return d.join("node", "system-folders") }
 func (d Dir) PodLogs() string        { return d.join("node", "pods-logs") }
 func (d Dir) Projects() string       { return d.join("node", "projects") }
 func (d Dir) Home(id string) string  { return d.join("node", "homes", id) }

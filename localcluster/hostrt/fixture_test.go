@@ -70,7 +70,9 @@ func newNode(t testing.TB) *node {
 			}
 			return fmt.Errorf("not allowed in this test")
 		},
-		Rootless: mode() != "root", GroupsDir: groupsDir(),
+		// One for all tests: making it takes a second.
+		FoldersDir: filepath.Join(os.TempDir(), "system-folders"),
+		Rootless:   mode() != "root", GroupsDir: groupsDir(),
 		Share: machine.Share{Tasks: 2000, PodTasks: 400},
 	}
 	n.start()
@@ -268,7 +270,12 @@ func (c *container) status() *rt.ContainerStatus {
 // of events watch for themselves.
 func (c *container) wait() *rt.ContainerStatus {
 	c.p.n.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	return c.waitFor(20 * time.Second)
+}
+
+func (c *container) waitFor(patience time.Duration) *rt.ContainerStatus {
+	c.p.n.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if st := c.status(); st.State == rt.ContainerState_CONTAINER_EXITED {
 			return st
 		}

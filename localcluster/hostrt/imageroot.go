@@ -243,7 +243,7 @@ func noCommand(c *container, image string) error {
 // sayImage tells the pod's user what is not as with any cluster.
 func (s *Server) sayImage(c *container, image string) {
 	if c.image == nil {
-		s.once(c.pod, "HostImage "+image, Event{Reason: "HostImage", Message: fmt.Sprintf("this machine stands in for image %s: its programs and libraries are used, and what is written outside volumes and the home folder goes with the pod", image)})
+		s.once(c.pod, "HostImage "+image, Event{Reason: "HostImage", Message: fmt.Sprintf("this machine stands in for image %s: its programs and libraries are used, and what is written outside volumes and the home folder goes with the pod%s", image, s.inPlace())})
 		s.sayReadOnlyTrees(c.pod)
 		return
 	}
@@ -252,6 +252,25 @@ func (s *Server) sayImage(c *container, image string) {
 	}
 	if c.image.Losses.Devices > 0 {
 		s.once(c.pod, "ImageDevices "+image, Event{Warning: true, Reason: "ImageDevices", Message: fmt.Sprintf("image %s has %d device nodes, which a plain user can not make: they are left out", image, c.image.Losses.Devices)})
+	}
+}
+
+// inPlace says what cannot be written.
+func (s *Server) inPlace() string {
+	if !s.cfg.Rootless {
+		return ""
+	}
+	return "; its files can be replaced or removed there, but not changed in place, for the node runs without root"
+}
+
+// ownFolders makes ready, before a container has to wait for it, what in a user
+// namespace lies above the system's trees.
+func (s *Server) ownFolders() {
+	s.mu.Lock()
+	alone := len(s.containers) == 0
+	s.mu.Unlock()
+	if err := s.image.OwnFolders(alone); err != nil {
+		s.log.Error("containers cannot write to the system's folders", "error", err)
 	}
 }
 

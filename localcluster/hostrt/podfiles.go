@@ -92,6 +92,9 @@ func (s *Server) sayReadOnlyTrees(p *pod) {
 	for tree, why := range s.image.ReadOnlyTrees() {
 		s.once(p, "ReadOnlyTree "+tree, Event{Warning: true, Reason: "ReadOnlyTree", Message: fmt.Sprintf("%s cannot be written to in this pod's containers: the kernel refuses an overlay on it (%v)", tree, why)})
 	}
+	if err := s.image.OwnFolders(false); err != nil {
+		s.once(p, "ReadOnlyFolders", Event{Warning: true, Reason: "ReadOnlyFolders", Message: fmt.Sprintf("nothing can be written to /usr, /etc and the like in this pod's containers (%v): make room in the data directory, then `studio stop` and `studio up`", err)})
+	}
 }
 
 // warnAboutContainer says what of a container is not honoured.

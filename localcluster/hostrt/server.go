@@ -63,6 +63,9 @@ type Config struct {
 	KeptBudget int64
 	// AllowMount says whether a pod's container may mount a path of the node, whose links are resolved.
 	AllowMount func(hostPath, podUID string) error
+	// FoldersDir caches a copy of the system's folders where Rootless; it must be
+	// on StateDir's file system.
+	FoldersDir string
 	// Rootless tells that the node runs in a user namespace.
 	Rootless bool
 	// GroupsDir is the folder of the control group in which the pods' go; where it
@@ -149,7 +152,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("sharing the node's mounts with its pods: %w", err)
 	}
 	var err error
-	if s.image, err = hostimage.Discover(s.cfg.StateDir, cfg.Rootless); err != nil {
+	if s.image, err = hostimage.Discover(s.cfg.StateDir, cfg.FoldersDir, cfg.Rootless); err != nil {
 		return nil, err
 	}
 	s.overlay = hostimage.ImageOptions(s.cfg.StateDir)
@@ -200,6 +203,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		return err
 	}
 	defer stopStreaming()
+	s.work.Go(s.ownFolders)
 	eventsDone := make(chan struct{})
 	go func() {
 		defer close(eventsDone)

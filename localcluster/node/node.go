@@ -98,7 +98,7 @@ func newRuntime(c Config, net network.Network, events func(hostrt.Event)) (*host
 		return nil, err
 	}
 	return hostrt.New(hostrt.Config{
-		StateDir: c.Dir.Hostrt(), Socket: c.Dir.CRISocket(),
+		StateDir: c.Dir.Hostrt(), Socket: c.Dir.CRISocket(), FoldersDir: c.Dir.SystemFolders(),
 		ShimPath:    filepath.Join(c.Programs, "studio-shim"),
 		PodLogsRoot: "/var/log/pods",
 		HolderID:    c.HolderID,

@@ -38,7 +38,7 @@ func tryImage(dir, fast, plain string) string {
 		}
 	}
 	// Where neither works a container's start says why.
-	if unix.Mount("overlay", sub("m"), "overlay", 0, overlayData(sub("l"), sub("u"), sub("w"), fast)) != nil {
+	if unix.Mount("overlay", sub("m"), "overlay", 0, overlayData([]string{sub("l")}, sub("u"), sub("w"), fast)) != nil {
 		return plain
 	}
 	return fast

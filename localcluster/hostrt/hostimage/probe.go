@@ -75,7 +75,7 @@ func (t *Tree) try(dir string, rootless bool) {
 	}
 	var errs []error
 	for _, options := range choices {
-		err := unix.Mount("overlay", at, "overlay", 0, overlayData("/"+t.Name, upper, work, options))
+		err := unix.Mount("overlay", at, "overlay", 0, overlayData([]string{"/" + t.Name}, upper, work, options))
 		if err == nil {
 			t.Options = options
 			// Later trees must be tried without this mount, as they are used.

@@ -48,12 +48,18 @@ type Image struct {
 	FreshSys bool
 	// TerminalGroup tells that group 5, which owns terminals, is mapped.
 	TerminalGroup bool
+	// folders is nil where the system's folders belong to this process' root anyway.
+	folders *folders
 }
 
 // Discover looks at this process' root and tries each overlay once, with its
-// writable layer on the file system of scratch.
-func Discover(scratch string, rootless bool) (*Image, error) {
+// writable layer on the file system of scratch. In a user namespace a copy of
+// the system's folders is kept in cache, on the same file system.
+func Discover(scratch, cache string, rootless bool) (*Image, error) {
 	img := &Image{}
+	if rootless {
+		img.folders = &folders{base: cache}
+	}
 	for _, name := range Names {
 		path := "/" + name
 		fi, err := os.Lstat(path)
@@ -158,7 +164,7 @@ func (img *Image) Prepare(l Layer) ([]shimapi.Mount, error) {
 				return nil, err
 			}
 		}
-		mounts = append(mounts, shimapi.Mount{Source: "overlay", Target: "/" + t.Name, Type: "overlay", Data: overlayData("/"+t.Name, l.Upper(t.Name), l.Work(t.Name), t.Options)})
+		mounts = append(mounts, shimapi.Mount{Source: "overlay", Target: "/" + t.Name, Type: "overlay", Data: overlayData(img.lower(t.Name), l.Upper(t.Name), l.Work(t.Name), t.Options)})
 	}
 	return append(mounts, img.System()...), nil
 }
@@ -180,6 +186,10 @@ var (
 	escapeUpper = strings.NewReplacer(`\`, `\\`, `,`, `\,`)
 )
 
-func overlayData(lower, upper, work, options string) string {
-	return "lowerdir=" + escapeLower.Replace(lower) + ",upperdir=" + escapeUpper.Replace(upper) + ",workdir=" + escapeUpper.Replace(work) + options
+func overlayData(lower []string, upper, work, options string) string {
+	escaped := make([]string, len(lower))
+	for i, l := range lower {
+		escaped[i] = escapeLower.Replace(l)
+	}
+	return "lowerdir=" + strings.Join(escaped, ":") + ",upperdir=" + escapeUpper.Replace(upper) + ",workdir=" + escapeUpper.Replace(work) + options
 }
