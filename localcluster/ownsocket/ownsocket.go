@@ -1,5 +1,6 @@
-// Package ownsocket filters a Unix socket's callers by the kernel's word on who
-// they are: the engine's and the holder's sockets answer their own user.
+// Package ownsocket is both ends of the engine's and the holder's Unix sockets:
+// a filter of callers by the kernel's word on who they are, so that a socket
+// answers its own user, and a caller of what is served there.
 package ownsocket
 
 import (
@@ -21,29 +22,26 @@ func (o own) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if uid, err := peerUID(c); err == nil && (uid == os.Getuid() || uid == 0) {
+		if cred, err := peer(c); err == nil && (int(cred.Uid) == os.Getuid() || cred.Uid == 0) {
 			return c, nil
 		}
 		c.Close()
 	}
 }
 
-func peerUID(c net.Conn) (int, error) {
+// peer asks the kernel who is at the other end.
+func peer(c net.Conn) (cred *unix.Ucred, err error) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
-		return 0, errors.New("not a Unix socket")
+		return nil, errors.New("not a Unix socket")
 	}
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var cred *unix.Ucred
 	var cerr error
 	if err := raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if cerr != nil {
-		return 0, cerr
-	}
-	return int(cred.Uid), nil
+	return cred, cerr
 }

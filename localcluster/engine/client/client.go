@@ -8,17 +8,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mlstudio/studio/localcluster"
 	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/ownsocket"
 	"github.com/mlstudio/studio/localcluster/projects"
 )
 
@@ -51,15 +47,11 @@ type Message struct {
 var ErrNotRunning = errors.New("the engine is not running")
 
 // Client calls the engine of one data directory.
-type Client struct{ http *http.Client }
+type Client struct{ engine *ownsocket.Caller }
 
 // New returns a client, whether or not the engine runs.
 func New(d datadir.Dir) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var nd net.Dialer
-		return nd.DialContext(ctx, "unix", d.EngineSocket())
-	}
-	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{ownsocket.NewCaller(d.EngineSocket(), "the engine", ErrNotRunning)}
 }
 
 // State asks once. Without an engine it returns ErrNotRunning.
@@ -115,34 +107,10 @@ func (c *Client) post(ctx context.Context, path string, body any) error {
 }
 
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	var r io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		r = bytes.NewReader(raw)
+	res, err := c.engine.Send(ctx, method, path, body)
+	var refusal *ownsocket.Refusal
+	if errors.As(err, &refusal) && refusal.Status == refusedStatus {
+		return nil, readRefusal(bytes.NewReader(refusal.Body))
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, r)
-	if err != nil {
-		return nil, err
-	}
-	res, err := c.http.Do(req)
-	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
-		return nil, ErrNotRunning
-	case errors.Is(err, unix.EACCES):
-		return nil, fmt.Errorf("asking the engine: %w; it belongs to another user", err)
-	case err != nil:
-		return nil, fmt.Errorf("asking the engine: %w", err)
-	}
-	if res.StatusCode >= 400 {
-		defer res.Body.Close()
-		if res.StatusCode == refusedStatus {
-			return nil, readRefusal(res.Body)
-		}
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return nil, errors.New(string(bytes.TrimSpace(text)))
-	}
-	return res, nil
+	return res, err
 }

@@ -3,13 +3,11 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster"
 	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/ownsocket"
 	"github.com/mlstudio/studio/localcluster/pidfd"
 )
 
@@ -66,19 +65,11 @@ type Shutdown struct {
 var ErrNotRunning = errors.New("no holder is running")
 
 // Client calls one holder. Each call makes a connection of its own.
-type Client struct {
-	socket string
-	http   *http.Client
-}
+type Client struct{ holder *ownsocket.Caller }
 
 // New returns a client for the holder of a data directory, running or not.
 func New(d datadir.Dir) *Client {
-	socket := d.HolderSocket()
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var nd net.Dialer
-		return nd.DialContext(ctx, "unix", socket)
-	}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{ownsocket.NewCaller(d.HolderSocket(), "the holder", ErrNotRunning)}
 }
 
 // Status asks for the state of the holder. Without one it returns ErrNotRunning.
@@ -87,7 +78,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	if err := c.call(ctx, http.MethodGet, "/v1/status", nil, &s); err != nil {
 		return s, err
 	}
-	pid, err := c.peer(ctx)
+	pid, err := c.holder.Server(ctx)
 	s.PID = pid
 	return s, err
 }
@@ -110,7 +101,7 @@ func (c *Client) Allow(ctx context.Context, a Allow) error {
 // Shutdown ends the pods and the holder. It returns when the holder and all
 // processes in its namespaces are gone.
 func (c *Client) Shutdown(ctx context.Context, s Shutdown) error {
-	pid, err := c.peer(ctx)
+	pid, err := c.holder.Server(ctx)
 	if err != nil {
 		return err
 	}
@@ -127,7 +118,7 @@ func (c *Client) Shutdown(ctx context.Context, s Shutdown) error {
 
 // Kill ends the holder and with it all pods at once, as a crash would.
 func (c *Client) Kill(ctx context.Context) error {
-	pid, err := c.peer(ctx)
+	pid, err := c.holder.Server(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +136,7 @@ func (c *Client) Kill(ctx context.Context) error {
 // Events calls f for the last event of each phase of the node, then for each
 // new one, until ctx or the holder ends; the latter returns nil.
 func (c *Client) Events(ctx context.Context, f func(localcluster.Event)) error {
-	res, err := c.send(ctx, http.MethodGet, "/v1/events", nil)
+	res, err := c.holder.Send(ctx, http.MethodGet, "/v1/events", nil)
 	if err != nil {
 		return err
 	}
@@ -162,7 +153,7 @@ func (c *Client) Events(ctx context.Context, f func(localcluster.Event)) error {
 }
 
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
-	res, err := c.send(ctx, method, path, in)
+	res, err := c.holder.Send(ctx, method, path, in)
 	if err != nil {
 		return err
 	}
@@ -175,59 +166,4 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return fmt.Errorf("reading the holder's answer: %w", err)
 	}
 	return nil
-}
-
-// send returns an answer of status 200; others become errors.
-func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
-	var body io.Reader
-	if in != nil {
-		raw, err := json.Marshal(in)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(raw)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://holder"+path, body)
-	if err != nil {
-		return nil, err
-	}
-	res, err := c.http.Do(req)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
-		return nil, ErrNotRunning
-	}
-	if err != nil {
-		return nil, fmt.Errorf("calling the holder: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		defer res.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-		return nil, errors.New(string(bytes.TrimSpace(text)))
-	}
-	return res, nil
-}
-
-// peer asks the kernel for the process behind the socket.
-func (c *Client) peer(ctx context.Context) (int, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", c.socket)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
-		return 0, ErrNotRunning
-	}
-	if err != nil {
-		return 0, fmt.Errorf("calling the holder: %w", err)
-	}
-	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
-	}
-	if credErr != nil {
-		return 0, fmt.Errorf("asking who serves the holder's socket: %w", credErr)
-	}
-	return int(cred.Pid), nil
 }
