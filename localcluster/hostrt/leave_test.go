@@ -60,7 +60,7 @@ func TestFiftyAtOnceLeaveNothing(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			c, err := p.create("sleep 0.1; echo 4718 >/opt/x", func(c *rt.ContainerConfig) { c.Command = append(c.Command, "4718") })
+			c, err := p.create("echo 4718 >/opt/x; sleep 60", func(c *rt.ContainerConfig) { c.Command = append(c.Command, "4718") })
 			if err == nil {
 				err = c.start()
 			}

@@ -193,9 +193,13 @@ func (c *container) signal(sig int) error {
 	default:
 	}
 	c.shim.mu.Lock()
-	running := c.state.Phase == shimapi.Running
+	phase := c.state.Phase
 	c.shim.mu.Unlock()
-	if !running {
+	switch phase {
+	case shimapi.Exited: // and done is closed in a moment
+		return nil
+	case shimapi.Running:
+	default:
 		return shimapi.Errorf("container %s has not started yet", c.spec.ID)
 	}
 	if err := c.sb.Init().Signal(sig); err != nil {

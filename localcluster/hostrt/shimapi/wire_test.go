@@ -70,6 +70,10 @@ func TestCallCarriesFilesAndLongMessages(t *testing.T) {
 
 func TestCallTellsAFailureFromADeath(t *testing.T) {
 	c := serve(t, func(conn *net.UnixConn) {
+		var req Request
+		if _, err := Receive(conn, &req); err != nil {
+			t.Error(err)
+		}
 		_ = Send(conn, Response{Error: &Error{Reason: "ContainerCannotRun", Message: "no such command", Code: 127}})
 	})
 	_, err := c.Call(context.Background(), Request{Op: OpStart})
