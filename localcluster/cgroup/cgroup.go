@@ -80,7 +80,7 @@ func tryMake(ctx context.Context, d datadir.Dir, pid int) (Group, error) {
 	if os.Geteuid() != 0 {
 		return delegated(ctx, d, pid)
 	}
-	path := filepath.Join(Root, name(d))
+	path := filepath.Join(Root, Name(d))
 	if err := mkdir(path); err != nil {
 		return Group{}, err
 	}
@@ -92,8 +92,8 @@ func tryMake(ctx context.Context, d datadir.Dir, pid int) (Group, error) {
 	return Group{Folders: map[string]string{"": path}}, nil
 }
 
-// name of the group: one for each data directory.
-func name(d datadir.Dir) string {
+// Name of the group: one for each data directory.
+func Name(d datadir.Dir) string {
 	sum := sha256.Sum256([]byte(d.String()))
 	return "studio-" + hex.EncodeToString(sum[:6])
 }
@@ -109,7 +109,7 @@ func makeV1(d datadir.Dir) (Group, error) {
 		if !ok {
 			return Group{}, errors.Join(fmt.Errorf("the kernel's control groups lack %q; look for cgroup_disable among its boot options", controller), Remove(d))
 		}
-		path := filepath.Join(at, name(d))
+		path := filepath.Join(at, Name(d))
 		if err := mkdir(path); err != nil {
 			return Group{}, errors.Join(err, Remove(d))
 		}
@@ -213,7 +213,7 @@ func Remove(d datadir.Dir) error {
 	}
 	var errs []error
 	for _, place := range places {
-		path := filepath.Join(place, name(d))
+		path := filepath.Join(place, Name(d))
 		if err := unix.Access(path, unix.F_OK); err != nil {
 			continue
 		}

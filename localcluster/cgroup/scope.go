@@ -30,7 +30,7 @@ const (
 func delegated(ctx context.Context, d datadir.Dir, pid int) (Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, systemdPatience)
 	defer cancel()
-	path, err := startScope(ctx, fmt.Sprintf("%s-%d.scope", name(d), pid), pid)
+	path, err := startScope(ctx, fmt.Sprintf("%s-%d.scope", Name(d), pid), pid)
 	if err != nil {
 		return Group{}, fmt.Errorf("control groups of a plain user come from systemd's user manager, which gives none here (%w); log in so that one runs (`loginctl enable-linger` keeps it), or run Studio as root", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/controlplane/pki"
 	"github.com/mlstudio/studio/localcluster/datadir"
 	"github.com/mlstudio/studio/localcluster/network"
+	"github.com/mlstudio/studio/localcluster/node/metrics"
 )
 
 // issue writes every certificate, key and kubeconfig of one start.
@@ -42,6 +43,7 @@ func issue(f files) error {
 		{f.dir.PKI(), "apiserver-kubelet-client", ca, pki.Request{CommonName: "kube-apiserver-kubelet-client", Organizations: []string{"system:masters"}}},
 		{f.dir.PKI(), "front-proxy-client", front, pki.Request{CommonName: "front-proxy-client"}},
 		{f.dir.NodePKI(), "kubelet", ca, pki.Request{CommonName: network.NodeName, DNSNames: []string{network.NodeName, "localhost"}, IPs: []net.IP{gateway, net.IPv4(127, 0, 0, 1)}}},
+		{f.dir.NodePKI(), metrics.CertName, ca, pki.Request{CommonName: metrics.Service, DNSNames: []string{metrics.HostName}}},
 	} {
 		leaf, err := c.by.Issue(c.req)
 		if err != nil {
@@ -52,6 +54,9 @@ func issue(f files) error {
 		}
 	}
 	if err := datadir.WriteFile(filepath.Join(f.dir.NodePKI(), "ca.crt"), ca.PEM, 0o600); err != nil {
+		return err
+	}
+	if err := datadir.WriteFile(filepath.Join(f.dir.NodePKI(), metrics.ProxyCAName), front.PEM, 0o600); err != nil {
 		return err
 	}
 	host := "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(f.port))

@@ -51,11 +51,6 @@ func runControllerManager(ctx context.Context, f files) error {
 	if err := waitReady(ctx, f.controllerKubeconfig(), "/healthz"); err != nil {
 		return ended(ctx, "controller manager", err)
 	}
-	// Upstream's Run looks once a second, and gives up after ten: on a machine
-	// that is busy the first start of a cluster takes longer.
-	if err := waitReady(ctx, f.controllerKubeconfig(), "/healthz"); err != nil {
-		return ended(ctx, "controller manager", err)
-	}
 	return ended(ctx, "controller manager", controllermanager.Run(ctx, c.Complete()))
 }
 

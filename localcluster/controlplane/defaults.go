@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"os"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/localpath"
+	"github.com/mlstudio/studio/localcluster/node/metrics"
 	"github.com/mlstudio/studio/localcluster/node/netpolicy"
 	"github.com/mlstudio/studio/localcluster/node/resize"
 	"github.com/mlstudio/studio/localcluster/node/services"
@@ -61,6 +63,19 @@ func makeDefaults(ctx context.Context, cs kubernetes.Interface, n network.Networ
 		return err
 	}
 	return resize.Refuse(ctx, cs)
+}
+
+// registerMetrics registers the API that the node serves.
+func registerMetrics(ctx context.Context, f files) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", f.controllerKubeconfig())
+	if err != nil {
+		return err
+	}
+	authority, err := os.ReadFile(f.pki("ca.crt"))
+	if err != nil {
+		return err
+	}
+	return metrics.Ensure(ctx, cfg, authority)
 }
 
 // client speaks as the controllers do.

@@ -115,7 +115,9 @@ func serve(ctx context.Context, c Config, f files) error {
 		done := c.Notify.Phase("bootstrap")
 		cs, err := f.client()
 		if err == nil && !c.Bare {
-			err = makeDefaults(controllersCtx, cs, f.net)
+			if err = makeDefaults(controllersCtx, cs, f.net); err == nil {
+				err = registerMetrics(controllersCtx, f)
+			}
 		}
 		if err == nil {
 			err = waitReady(controllersCtx, f.controllerKubeconfig(), "/readyz")

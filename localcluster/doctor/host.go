@@ -111,30 +111,39 @@ func ranges(m machine, less string) verdict {
 	return ok("a range of them is mapped")
 }
 
-// cgroups tells whether limits can be enforced by the kernel.
+// cgroups tells whether the kernel holds the limits of pods.
 func cgroups(_ context.Context, m machine) verdict {
-	const less = "this version enforces no limits; a later one can only where it is"
-	if m.text("/sys/fs/cgroup/cgroup.controllers") == "" {
-		return info("this system does not use cgroup v2: "+less, "boot with systemd.unified_cgroup_hierarchy=1")
-	}
-	at := ""
-	for line := range strings.Lines(m.text("/proc/self/cgroup")) {
-		if rest, own := strings.CutPrefix(strings.TrimSpace(line), "0::"); own {
-			at = rest
+	const less = "memory and processes of pods are limited by a watch, CPU by a lower priority alone"
+	v2 := m.text("/sys/fs/cgroup/cgroup.controllers") != ""
+	if m.uid == 0 {
+		if missing := lacking(strings.Fields(m.text("/proc/cgroups") + m.text("/sys/fs/cgroup/cgroup.controllers"))); len(missing) > 0 {
+			return info(fmt.Sprintf("the kernel's control groups lack %s: %s", strings.Join(missing, ", "), less), "look for cgroup_disable among the boot options in /proc/cmdline")
 		}
+		return ok("held by control groups")
 	}
-	have := strings.Fields(m.text(filepath.Join("/sys/fs/cgroup", at, "cgroup.controllers")))
-	var missing []string
+	if !v2 {
+		return info("this system does not use cgroup v2, and version 1 is root's: "+less, "boot with systemd.unified_cgroup_hierarchy=1")
+	}
+	user := fmt.Sprintf("/user.slice/user-%d.slice/user@%d.service", m.uid, m.uid)
+	have := strings.Fields(m.text(filepath.Join("/sys/fs/cgroup", user, "cgroup.controllers")))
+	if len(have) == 0 {
+		return info("no systemd runs for this user, who gets control groups from it: "+less, "log in so that one runs; `loginctl enable-linger` keeps it")
+	}
+	if missing := lacking(have); len(missing) > 0 {
+		return info(fmt.Sprintf("%s not delegated to you: %s", strings.Join(missing, ", "), less),
+			"sudo systemctl set-property user@"+strconv.Itoa(m.uid)+".service Delegate=\"cpu memory pids\"")
+	}
+	return ok("held by control groups that systemd delegates")
+}
+
+// lacking lists the controllers of which a group needs all.
+func lacking(have []string) (missing []string) {
 	for _, want := range []string{"cpu", "memory", "pids"} {
 		if !slices.Contains(have, want) {
 			missing = append(missing, want)
 		}
 	}
-	if len(missing) > 0 {
-		return info(fmt.Sprintf("%s not delegated to you: %s", strings.Join(missing, ", "), less),
-			"sudo systemctl set-property user@"+strconv.Itoa(m.uid)+".service Delegate=\"cpu memory pids\"")
-	}
-	return info("cgroup v2, delegated; this version enforces no limits yet", "")
+	return missing
 }
 
 // What watching a project of some size takes.

@@ -294,6 +294,8 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 	s.mu.Lock()
 	delete(s.containers, c.id)
 	s.mu.Unlock()
+	s.samples.Forget(c.id)
+	s.layers.forget(c.id)
 	s.events.send(c, rt.ContainerEventType_CONTAINER_DELETED_EVENT)
 	return nil
 }

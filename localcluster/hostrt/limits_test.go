@@ -201,3 +201,55 @@ func TestUpdateWithoutGroups(t *testing.T) {
 		t.Errorf("it ended with %s", st.Reason)
 	}
 }
+
+func TestStats(t *testing.T) {
+	n := newNode(t)
+	p := n.pod()
+	c := p.run("head -c 3000000 /dev/zero > /var/tmp/file; echo written; exec python3 -c 'a=bytearray(50<<20)\nwhile True: pass'", limited(&rt.LinuxContainerResources{MemoryLimitInBytes: 200 << 20}))
+	c.waitOutput("written")
+	idle := n.pod().run("sleep 60")
+	ctx := context.Background()
+	var st *rt.PodSandboxStats
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		res, err := n.rt.PodSandboxStats(ctx, &rt.PodSandboxStatsRequest{PodSandboxId: p.id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st = res.Stats
+		if len(st.Linux.Containers) == 1 && st.Linux.Memory.WorkingSetBytes.Value > 50<<20 && st.Linux.Containers[0].WritableLayer.UsedBytes.Value > 0 &&
+			st.Linux.Cpu.UsageNanoCores.Value > 5e6 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the pod's stats: %v", st)
+		}
+	}
+	own := st.Linux.Containers[0]
+	if m := own.Memory; m.WorkingSetBytes.Value > 150<<20 || m.AvailableBytes.GetValue() == 0 || m.AvailableBytes.Value > 150<<20 || m.RssBytes.Value < 40<<20 {
+		t.Errorf("memory: %v", m)
+	}
+	if own.Cpu.UsageCoreNanoSeconds.Value == 0 || own.Cpu.UsageNanoCores.Value > 2e9 || st.Linux.Process.ProcessCount.Value != 1 {
+		t.Errorf("processor: %v, processes: %v", own.Cpu, st.Linux.Process)
+	}
+	if l := own.WritableLayer; l.UsedBytes.Value < 2900000 || l.UsedBytes.Value > 50<<20 || l.InodesUsed.Value == 0 {
+		t.Errorf("layer: %v", l)
+	}
+	if st.Linux.Network.GetDefaultInterface().GetName() != "eth0" {
+		t.Errorf("network: %v", st.Linux.Network)
+	}
+	all, err := n.rt.ListContainerStats(ctx, &rt.ListContainerStatsRequest{Filter: &rt.ContainerStatsFilter{Id: idle.id}})
+	if err != nil || len(all.Stats) != 1 || all.Stats[0].Cpu.UsageNanoCores.Value > 200e6 {
+		t.Errorf("a container that sleeps: %v, %v", all, err)
+	}
+	pods, err := n.rt.ListPodSandboxStats(ctx, &rt.ListPodSandboxStatsRequest{Filter: &rt.PodSandboxStatsFilter{LabelSelector: map[string]string{"app": p.cfg.Labels["app"]}}})
+	if err != nil || len(pods.Stats) != 1 || pods.Stats[0].Attributes.Id != p.id {
+		t.Errorf("by label: %v, %v", pods, err)
+	}
+	if _, err := n.rt.StopPodSandbox(ctx, &rt.StopPodSandboxRequest{PodSandboxId: p.id}); err != nil {
+		t.Fatal(err)
+	}
+	ended, err := n.rt.ContainerStats(ctx, &rt.ContainerStatsRequest{ContainerId: c.id})
+	if err != nil || ended.Stats.Memory.WorkingSetBytes.Value != 0 {
+		t.Errorf("after its end: %v, %v", ended, err)
+	}
+}

@@ -339,6 +339,7 @@ func (s *Server) RemovePodSandbox(ctx context.Context, r *rt.RemovePodSandboxReq
 	s.mu.Lock()
 	delete(s.pods, id)
 	s.mu.Unlock()
+	s.samples.Forget(p.id)
 	s.trash(p.dir)
 	s.forget(p)
 	return &rt.RemovePodSandboxResponse{}, nil

@@ -25,6 +25,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/hostrt/hostimage"
 	"github.com/mlstudio/studio/localcluster/hostrt/kept"
 	"github.com/mlstudio/studio/localcluster/hostrt/limits"
+	"github.com/mlstudio/studio/localcluster/hostrt/pace"
 	"github.com/mlstudio/studio/localcluster/hostrt/podnet"
 	"github.com/mlstudio/studio/localcluster/images"
 	"github.com/mlstudio/studio/localcluster/machine"
@@ -106,6 +107,8 @@ type Server struct {
 	groups    *limits.Groups
 	oomScore  int64
 	userTasks int64
+	samples   pace.Samples
+	layers    layers
 
 	pulls  singleflight.Group
 	events *broadcaster

@@ -2,125 +2,110 @@ package hostrt
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	rt "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/mlstudio/studio/localcluster/hostrt/procs"
+	"github.com/mlstudio/studio/localcluster/hostrt/podnet"
 	"github.com/mlstudio/studio/localcluster/hostrt/shimapi"
 )
 
-// usage is what a set of processes uses.
-type usage struct {
-	cpuTicks, rssPages, minor, major, processes uint64
+func number(n uint64) *rt.UInt64Value { return &rt.UInt64Value{Value: n} }
+
+// measured is one container and what it uses.
+type measured struct {
+	c     *container
+	use   use
+	ns    string
+	pace  uint64
+	layer layerUse
 }
 
-// usageByNamespace sums up all processes by their PID namespace, in one walk.
-// The CPU time of processes that ended is in that of who waited for them.
-func usageByNamespace() (map[string]*usage, error) {
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return nil, err
-	}
-	sums := map[string]*usage{}
-	for _, dir := range dirs {
-		// A process may end while it is looked at; then it is passed over.
-		ns, err := os.Readlink(dir + "/ns/pid")
-		if err != nil {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
-			continue
-		}
-		st, err := procs.ReadStat(pid)
-		if err != nil {
-			continue
-		}
-		u := sums[ns]
-		if u == nil {
-			u = &usage{}
-			sums[ns] = u
-		}
-		u.cpuTicks += st.User + st.Sys + st.ChildUser + st.ChildSys
-		u.rssPages += st.RSS
-		u.minor += st.MinorFaults
-		u.major += st.MajorFaults
-		u.processes++
-	}
-	return sums, nil
-}
-
-func (u *usage) cpu(now int64) *rt.CpuUsage {
-	const tick = uint64(time.Second / procs.TicksPerSecond)
-	return &rt.CpuUsage{Timestamp: now, UsageCoreNanoSeconds: &rt.UInt64Value{Value: u.cpuTicks * tick}}
-}
-
-func (u *usage) memory(now int64) *rt.MemoryUsage {
-	rss := &rt.UInt64Value{Value: u.rssPages * uint64(os.Getpagesize())}
-	return &rt.MemoryUsage{
-		Timestamp: now, WorkingSetBytes: rss, UsageBytes: rss, RssBytes: rss,
-		PageFaults: &rt.UInt64Value{Value: u.minor + u.major}, MajorPageFaults: &rt.UInt64Value{Value: u.major},
-	}
-}
-
-func (u *usage) add(o *usage) {
-	u.cpuTicks += o.cpuTicks
-	u.rssPages += o.rssPages
-	u.minor += o.minor
-	u.major += o.major
-	u.processes += o.processes
-}
-
-// containerUsage is a container's part; the caller holds the lock.
-func containerUsage(c *container, sums map[string]*usage) *usage {
-	if c.state.Phase != shimapi.Running {
-		return &usage{}
-	}
-	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", c.state.PID))
-	if err != nil || sums[ns] == nil {
-		return &usage{}
-	}
-	return sums[ns]
-}
-
-func (s *Server) containerStats(c *container, sums map[string]*usage, now int64) *rt.ContainerStats {
-	u := containerUsage(c, sums)
+func (s *Server) containerStats(m measured, now time.Time) *rt.ContainerStats {
+	c, at := m.c, now.UnixNano()
 	return &rt.ContainerStats{
 		Attributes: &rt.ContainerAttributes{Id: c.id, Metadata: c.cfg.GetMetadata(), Labels: c.cfg.GetLabels(), Annotations: c.cfg.GetAnnotations()},
-		Cpu:        u.cpu(now), Memory: u.memory(now),
+		Cpu:        m.use.criCPU(at, m.pace), Memory: m.use.criMemory(at),
 		WritableLayer: &rt.FilesystemUsage{
-			Timestamp: now, FsId: &rt.FilesystemIdentifier{Mountpoint: s.cfg.StateDir},
-			UsedBytes: &rt.UInt64Value{}, InodesUsed: &rt.UInt64Value{},
+			Timestamp: at, FsId: &rt.FilesystemIdentifier{Mountpoint: s.cfg.StateDir},
+			UsedBytes: number(m.layer.bytes), InodesUsed: number(m.layer.inodes),
 		},
 	}
 }
 
-func (s *Server) podStats(p *pod, sums map[string]*usage, now int64) *rt.PodSandboxStats {
-	total := &usage{}
-	linux := &rt.LinuxPodSandboxStats{}
-	seen := map[*usage]bool{}
-	for _, c := range s.containers {
-		if c.pod != p || c.state.Phase != shimapi.Running {
-			continue
-		}
-		// Containers that share a PID namespace share their sum.
-		if u := containerUsage(c, sums); !seen[u] {
-			seen[u] = true
-			total.add(u)
-		}
-		linux.Containers = append(linux.Containers, s.containerStats(c, sums, now))
+func (s *Server) podStats(p *pod, own []measured, r *reading) *rt.PodSandboxStats {
+	at := r.now.UnixNano()
+	total := r.pod(p, own)
+	linux := &rt.LinuxPodSandboxStats{
+		Cpu: total.criCPU(at, s.samples.Of(p.id, time.Unix(0, p.created), r.now, total.cpu)), Memory: total.criMemory(at),
+		Process: &rt.ProcessUsage{Timestamp: at, ProcessCount: number(total.tasks)},
 	}
-	linux.Cpu, linux.Memory = total.cpu(now), total.memory(now)
-	linux.Process = &rt.ProcessUsage{Timestamp: now, ProcessCount: &rt.UInt64Value{Value: total.processes}}
+	for _, m := range own {
+		linux.Containers = append(linux.Containers, s.containerStats(m, r.now))
+	}
+	if p.record.IP.IsValid() {
+		if n, err := podnet.Traffic(p.id); err == nil {
+			linux.Network = &rt.NetworkUsage{Timestamp: at, DefaultInterface: &rt.NetworkInterfaceUsage{
+				Name: podnet.PodLink, RxBytes: number(n.RxBytes), RxErrors: number(n.RxErrors), TxBytes: number(n.TxBytes), TxErrors: number(n.TxErrors),
+			}}
+		}
+	}
 	return &rt.PodSandboxStats{
 		Attributes: &rt.PodSandboxAttributes{Id: p.id, Metadata: p.cfg.GetMetadata(), Labels: p.cfg.GetLabels(), Annotations: p.cfg.GetAnnotations()},
 		Linux:      linux,
 	}
+}
+
+// measure reads the running containers that are asked for.
+func (s *Server) measure(r *reading, wanted func(*container) bool) []measured {
+	type one struct {
+		c     *container
+		state shimapi.State
+	}
+	var running []one
+	s.mu.Lock()
+	for _, c := range s.containers {
+		if c.state.Phase == shimapi.Running && wanted(c) {
+			running = append(running, one{c, c.state})
+		}
+	}
+	s.mu.Unlock()
+	all := make([]measured, 0, len(running))
+	for _, o := range running {
+		u, ns := r.container(o.c, o.state.PID)
+		all = append(all, measured{o.c, u, ns, s.samples.Of(o.c.id, time.Unix(0, o.state.StartedAt), r.now, u.cpu), s.layers.of(o.c)})
+	}
+	return all
+}
+
+func (s *Server) listContainerStats(wanted func(*container) bool) []*rt.ContainerStats {
+	r := s.newReading()
+	var all []*rt.ContainerStats
+	for _, m := range s.measure(r, wanted) {
+		all = append(all, s.containerStats(m, r.now))
+	}
+	return all
+}
+
+func (s *Server) listPodStats(wanted func(*pod) bool) []*rt.PodSandboxStats {
+	r := s.newReading()
+	var pods []*pod
+	s.mu.Lock()
+	for _, p := range s.pods {
+		if p.ready && wanted(p) {
+			pods = append(pods, p)
+		}
+	}
+	s.mu.Unlock()
+	own := map[*pod][]measured{}
+	for _, m := range s.measure(r, func(c *container) bool { return wanted(c.pod) }) {
+		own[m.c.pod] = append(own[m.c.pod], m)
+	}
+	var all []*rt.PodSandboxStats
+	for _, p := range pods {
+		all = append(all, s.podStats(p, own[p], r))
+	}
+	return all
 }
 
 // ContainerStats implements the CRI.
@@ -129,33 +114,18 @@ func (s *Server) ContainerStats(_ context.Context, r *rt.ContainerStatsRequest) 
 	if err != nil {
 		return nil, err
 	}
-	sums, err := usageByNamespace()
-	if err != nil {
-		return nil, err
+	if all := s.listContainerStats(func(other *container) bool { return other == c }); len(all) > 0 {
+		return &rt.ContainerStatsResponse{Stats: all[0]}, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &rt.ContainerStatsResponse{Stats: s.containerStats(c, sums, time.Now().UnixNano())}, nil
+	return &rt.ContainerStatsResponse{Stats: s.containerStats(measured{c: c}, time.Now())}, nil
 }
 
 // ListContainerStats implements the CRI.
 func (s *Server) ListContainerStats(_ context.Context, r *rt.ListContainerStatsRequest) (*rt.ListContainerStatsResponse, error) {
-	sums, err := usageByNamespace()
-	if err != nil {
-		return nil, err
-	}
-	f, now := r.GetFilter(), time.Now().UnixNano()
-	res := &rt.ListContainerStatsResponse{}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.containers {
-		if c.state.Phase != shimapi.Running || f.GetId() != "" && f.GetId() != c.id ||
-			f.GetPodSandboxId() != "" && f.GetPodSandboxId() != c.pod.id || !matches(f.GetLabelSelector(), c.cfg.GetLabels()) {
-			continue
-		}
-		res.Stats = append(res.Stats, s.containerStats(c, sums, now))
-	}
-	return res, nil
+	f := r.GetFilter()
+	return &rt.ListContainerStatsResponse{Stats: s.listContainerStats(func(c *container) bool {
+		return (f.GetId() == "" || f.GetId() == c.id) && (f.GetPodSandboxId() == "" || f.GetPodSandboxId() == c.pod.id) && matches(f.GetLabelSelector(), c.cfg.GetLabels())
+	})}, nil
 }
 
 // PodSandboxStats implements the CRI.
@@ -164,30 +134,16 @@ func (s *Server) PodSandboxStats(_ context.Context, r *rt.PodSandboxStatsRequest
 	if err != nil {
 		return nil, err
 	}
-	sums, err := usageByNamespace()
-	if err != nil {
-		return nil, err
+	if all := s.listPodStats(func(other *pod) bool { return other == p }); len(all) > 0 {
+		return &rt.PodSandboxStatsResponse{Stats: all[0]}, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &rt.PodSandboxStatsResponse{Stats: s.podStats(p, sums, time.Now().UnixNano())}, nil
+	return &rt.PodSandboxStatsResponse{Stats: s.podStats(p, nil, s.newReading())}, nil
 }
 
 // ListPodSandboxStats implements the CRI.
 func (s *Server) ListPodSandboxStats(_ context.Context, r *rt.ListPodSandboxStatsRequest) (*rt.ListPodSandboxStatsResponse, error) {
-	sums, err := usageByNamespace()
-	if err != nil {
-		return nil, err
-	}
-	f, now := r.GetFilter(), time.Now().UnixNano()
-	res := &rt.ListPodSandboxStatsResponse{}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.pods {
-		if !p.ready || f.GetId() != "" && f.GetId() != p.id || !matches(f.GetLabelSelector(), p.cfg.GetLabels()) {
-			continue
-		}
-		res.Stats = append(res.Stats, s.podStats(p, sums, now))
-	}
-	return res, nil
+	f := r.GetFilter()
+	return &rt.ListPodSandboxStatsResponse{Stats: s.listPodStats(func(p *pod) bool {
+		return (f.GetId() == "" || f.GetId() == p.id) && matches(f.GetLabelSelector(), p.cfg.GetLabels())
+	})}, nil
 }

@@ -13,7 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const gib = 1 << 30
+const (
+	mib = 1 << 20
+	gib = 1 << 30
+)
 
 // Share is the machine and what of it is kept from pods.
 type Share struct {
@@ -48,7 +51,7 @@ func share(memory, processors, tasks int64) Share {
 	// A browser and an editor want a quarter of a small machine, and little more
 	// of a large one.
 	s.ReservedMemory = min(memory, 16*gib)/4 + max(memory-16*gib, 0)/10
-	s.ReservedMemory = min(s.ReservedMemory, 8*gib)
+	s.ReservedMemory = min(s.ReservedMemory, 8*gib) &^ (mib - 1)
 	s.ReservedCPU = min(max(processors*100, 200), 2000)
 	// A program that starts processes without end must not have more than the
 	// processors can carry.

@@ -9,7 +9,7 @@ func TestShare(t *testing.T) {
 	}{
 		{4 * gib, 2, 1 * gib, 200, 8192, 1024},
 		{16 * gib, 8, 4 * gib, 800, 16384, 4096},
-		{32 * gib, 16, 4*gib + 16*gib/10, 1600, 16384, 8192},
+		{32 * gib, 16, (4*gib + 16*gib/10) &^ (mib - 1), 1600, 16384, 8192},
 		{256 * gib, 64, 8 * gib, 2000, 16384, 8192},
 	} {
 		s := share(m.memory, m.processors, 32768)

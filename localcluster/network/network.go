@@ -27,6 +27,9 @@ const NodeName = "studio"
 // APIPort is the API server's port at APIAddress.
 const APIPort = 6443
 
+// MetricsPort is where the node tells what pods use, at the node's own address.
+const MetricsPort = 10258
+
 // ClusterDomain is the domain of the cluster's names.
 const ClusterDomain = "cluster.local"
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/mlstudio/studio/localcluster/network"
 	"github.com/mlstudio/studio/localcluster/node/kubelet"
 	"github.com/mlstudio/studio/localcluster/node/localpath"
+	"github.com/mlstudio/studio/localcluster/node/metrics"
 	"github.com/mlstudio/studio/localcluster/node/netpolicy"
 	"github.com/mlstudio/studio/localcluster/notify"
 	"github.com/mlstudio/studio/localcluster/projects"
@@ -72,8 +74,17 @@ func Run(ctx context.Context, c Config) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ended(ctx, "the container runtime", runtime.Serve(ctx)) })
+	share, err := machine.Own()
+	if err != nil {
+		return err
+	}
 	g.Go(func() error {
-		return kubelet.Run(ctx, kubelet.Config{Dir: c.Dir, Net: net, Labels: labels()})
+		return kubelet.Run(ctx, kubelet.Config{Dir: c.Dir, Net: net, Share: share, Labels: labels()})
+	})
+	g.Go(func() error {
+		return ended(ctx, "the metrics", metrics.Serve(ctx, metrics.Config{
+			Runtime: runtime, Address: netip.AddrPortFrom(net.Gateway(), network.MetricsPort).String(), PKI: c.Dir.NodePKI(), Labels: labels(), Log: c.Log,
+		}))
 	})
 	g.Go(func() error {
 		return ended(ctx, "the volume provisioner", localpath.Run(ctx, volumes, c.Dir))

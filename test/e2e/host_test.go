@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mlstudio/studio/localcluster/cgroup"
 )
 
 // moving are host values that change by themselves: counters, clocks, and what
@@ -27,12 +29,12 @@ var moving = []string{
 // none of its settings even while it runs.
 func TestHostUnchanged(t *testing.T) {
 	e := newEngine(t)
-	before := snapshot(t)
+	before := snapshot(t, e)
 	e.up()
 	e.output(shell("short", "true"))
-	during := snapshot(t)
+	during := snapshot(t, e)
 	e.studio("delete", "--yes")
-	after := snapshot(t)
+	after := snapshot(t, e)
 
 	for what := range before {
 		if len(before[what]) == 0 {
@@ -49,11 +51,11 @@ func TestHostUnchanged(t *testing.T) {
 }
 
 // snapshot maps a kind of host state to its items and their values.
-func snapshot(t *testing.T) map[string]map[string]string {
+func snapshot(t *testing.T, e *engine) map[string]map[string]string {
 	t.Helper()
 	return map[string]map[string]string{
 		"sysctls":  sysctls(t),
-		"cgroups":  listing(t, "/sys/fs/cgroup"),
+		"cgroups":  cgroupsOf(t, e),
 		"/var":     listing(t, "/var"),
 		"/run":     listing(t, "/run"),
 		"firewall": firewall(),
@@ -61,6 +63,15 @@ func snapshot(t *testing.T) map[string]map[string]string {
 		"routes":   content(t, "/proc/net/route"),
 		"mounts":   content(t, "/proc/self/mounts"),
 	}
+}
+
+// cgroupsOf are all groups but those of other engines, which come and go.
+func cgroupsOf(t *testing.T, e *engine) map[string]string {
+	t.Helper()
+	own := cgroup.Name(e.dir)
+	all := listing(t, "/sys/fs/cgroup")
+	maps.DeleteFunc(all, func(path, _ string) bool { return strings.Contains(path, "/studio-") && !strings.Contains(path, own) })
+	return all
 }
 
 func compare(t *testing.T, what string, before, now map[string]string) {

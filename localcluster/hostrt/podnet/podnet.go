@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// podLink is the name of the link inside a pod.
-const podLink = "eth0"
+// PodLink is the name of the link inside a pod.
+const PodLink = "eth0"
 
 // nodeMAC is the hardware address of the node's end of every pair, which no
 // two share a wire with; it is locally administered.
@@ -89,7 +89,7 @@ func LinkName(sandbox string) string {
 func (n *Network) Attach(sandbox string, pid int, ip netip.Addr) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.Flags = LinkName(sandbox), n.MTU, nodeMAC, net.FlagUp
-	err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: podLink, PeerHardwareAddr: podMAC(ip), PeerNamespace: netlink.NsPid(pid)})
+	err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: PodLink, PeerHardwareAddr: podMAC(ip), PeerNamespace: netlink.NsPid(pid)})
 	if err != nil {
 		return fmt.Errorf("making the pod's network link: %w", err)
 	}
@@ -118,7 +118,7 @@ func (n *Network) inside(h *netlink.Handle, ip netip.Addr) error {
 	if err := h.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil {
 		return err
 	}
-	link, err := h.LinkByName(podLink)
+	link, err := h.LinkByName(PodLink)
 	if err != nil {
 		return err
 	}
@@ -150,6 +150,21 @@ func (n *Network) outside(name string, ip netip.Addr) error {
 
 func neighbour(index int, ip netip.Addr, mac net.HardwareAddr) *netlink.Neigh {
 	return &netlink.Neigh{LinkIndex: index, State: netlink.NUD_PERMANENT, IP: ip.AsSlice(), HardwareAddr: mac}
+}
+
+// Traffic is what a pod has sent and received: the other way round at the node's end.
+func Traffic(sandbox string) (netlink.LinkStatistics, error) {
+	link, err := netlink.LinkByName(LinkName(sandbox))
+	if err != nil {
+		return netlink.LinkStatistics{}, err
+	}
+	st := link.Attrs().Statistics
+	if st == nil {
+		return netlink.LinkStatistics{}, nil
+	}
+	own := *st
+	own.RxBytes, own.TxBytes, own.RxErrors, own.TxErrors = st.TxBytes, st.RxBytes, st.TxErrors, st.RxErrors
+	return own, nil
 }
 
 // Detach removes a pod's link at once; without it the kernel does so some time

@@ -21,6 +21,7 @@ import (
 	"k8s.io/kubernetes/pkg/util/oom"
 
 	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/machine"
 	"github.com/mlstudio/studio/localcluster/network"
 )
 
@@ -28,6 +29,8 @@ import (
 type Config struct {
 	Dir datadir.Dir
 	Net network.Network
+	// Share of the machine that pods get.
+	Share machine.Share
 	// Labels of the node.
 	Labels map[string]string
 }
@@ -107,6 +110,11 @@ func configure(kc *kubeletconfig.KubeletConfiguration, c Config) {
 	kc.FailSwapOn = false
 	kc.CgroupsPerQOS = false
 	kc.EnforceNodeAllocatable = nil
+	// What the desktop keeps; the pods' control group holds it where there is one.
+	kc.SystemReserved = map[string]string{
+		"cpu":    strconv.FormatInt(c.Share.ReservedCPU, 10) + "m",
+		"memory": strconv.FormatInt(c.Share.ReservedMemory, 10),
+	}
 	kc.EvictionHard = map[string]string{"memory.available": "100Mi", "nodefs.available": "200Mi", "imagefs.available": "200Mi"}
 	kc.ImageGCHighThresholdPercent, kc.ImageGCLowThresholdPercent = 100, 99
 	kc.SerializeImagePulls = false
@@ -123,7 +131,7 @@ func configure(kc *kubeletconfig.KubeletConfiguration, c Config) {
 	kc.KubeAPIQPS, kc.KubeAPIBurst = 500, 1000
 	kc.EventRecordQPS, kc.EventBurst = 500, 1000
 	kc.RegistryPullQPS = 0
-	kc.MaxPods = 250
+	kc.MaxPods = 110
 	kc.PodsPerCore = 0
 	kc.PodLogsDir = "/var/log/pods"
 

@@ -8,6 +8,7 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/apis/config/validation"
 
 	"github.com/mlstudio/studio/localcluster/datadir"
+	"github.com/mlstudio/studio/localcluster/machine"
 	"github.com/mlstudio/studio/localcluster/network"
 )
 
@@ -15,7 +16,7 @@ func TestSettings(t *testing.T) {
 	n := network.Network{
 		PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"), APIAddress: netip.MustParseAddr(network.APIAddress),
 	}
-	s, err := settings(Config{Dir: datadir.Dir("/d"), Net: n, Labels: map[string]string{"a": "b"}})
+	s, err := settings(Config{Dir: datadir.Dir("/d"), Net: n, Share: machine.Share{ReservedCPU: 800, ReservedMemory: 4 << 30}, Labels: map[string]string{"a": "b"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +36,9 @@ func TestSettings(t *testing.T) {
 		if value[len(value)-1] == '%' {
 			t.Errorf("eviction by a share: %s %s", signal, value)
 		}
+	}
+	if kc.SystemReserved["cpu"] != "800m" || kc.SystemReserved["memory"] != "4294967296" {
+		t.Errorf("the desktop keeps %v", kc.SystemReserved)
 	}
 	if kc.MakeIPTablesUtilChains {
 		t.Error("the kubelet writes firewall rules")

@@ -1,6 +1,7 @@
 // Package services makes the Services that every cluster has and keeps them
 // right: `kubernetes`, whose endpoints upstream's API server cannot know here,
-// since it listens on the host and is reached through the node, and `kube-dns`.
+// since it listens on the host and is reached through the node, `kube-dns` and
+// `metrics-server`.
 package services
 
 import (
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/mlstudio/studio/localcluster/network"
+	"github.com/mlstudio/studio/localcluster/node/metrics"
 )
 
 const (
@@ -39,7 +41,7 @@ func Ensure(ctx context.Context, cs kubernetes.Interface, n network.Network) err
 			return fmt.Errorf("making the namespace %s: %w", name, err)
 		}
 	}
-	for _, step := range []func(context.Context, kubernetes.Interface, network.Network) error{ensureAPI, ensureDNS} {
+	for _, step := range []func(context.Context, kubernetes.Interface, network.Network) error{ensureAPI, ensureDNS, ensureMetrics} {
 		if err := step(ctx, cs, n); err != nil {
 			return err
 		}
@@ -75,6 +77,17 @@ func ensureDNS(ctx context.Context, cs kubernetes.Interface, n network.Network) 
 	}
 	return ensureSlice(ctx, cs, metav1.NamespaceSystem, dnsName, network.DNSServer.Addr().String(),
 		slicePort("dns", corev1.ProtocolUDP, port), slicePort("dns-tcp", corev1.ProtocolTCP, port))
+}
+
+func ensureMetrics(ctx context.Context, cs kubernetes.Interface, n network.Network) error {
+	service := apply.Service(metrics.Service, metav1.NamespaceSystem).
+		WithLabels(map[string]string{"k8s-app": metrics.Service, "kubernetes.io/cluster-service": "true"}).
+		WithSpec(apply.ServiceSpec().WithPorts(apply.ServicePort().WithName("https").WithProtocol(corev1.ProtocolTCP).
+			WithPort(443).WithTargetPort(intstr.FromInt32(network.MetricsPort))))
+	if _, err := cs.CoreV1().Services(metav1.NamespaceSystem).Apply(ctx, service, options); err != nil {
+		return fmt.Errorf("making the Service %s: %w", metrics.Service, err)
+	}
+	return ensureSlice(ctx, cs, metav1.NamespaceSystem, metrics.Service, n.Gateway().String(), slicePort("https", corev1.ProtocolTCP, network.MetricsPort))
 }
 
 // ensureSlice makes the one EndpointSlice of a Service without a selector.
