@@ -111,7 +111,7 @@ func (e *engine) run(ctx context.Context) error {
 	if err := e.forgetEarlierBoot(ctx); err != nil {
 		return e.fail("engine", start, err)
 	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	part := func(name string, run func(context.Context) error) (end func()) {
 		partCtx, cancel := context.WithCancel(ctx)
 		ended := make(chan struct{})
@@ -131,6 +131,7 @@ func (e *engine) run(ctx context.Context) error {
 		}
 		return e.platform().run(ctx)
 	})
+	endAwake := part("staying awake", e.keepAwake)
 	var err error
 	select {
 	case <-e.ending:
@@ -138,6 +139,7 @@ func (e *engine) run(ctx context.Context) error {
 		e.log.Error("the engine could not start", "error", err)
 	}
 	e.hub.update(func(s *client.State) { s.Stopping, s.Ready = true, false })
+	endAwake()
 	endPlatform()
 	endNode()
 	err = errors.Join(err, e.endNode(ctx, err != nil))

@@ -12,6 +12,7 @@ import (
 func (a *app) up() *cobra.Command {
 	var driver, from string
 	var events bool
+	var laptop laptop
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start the platform, or join the one that runs",
@@ -28,12 +29,18 @@ func (a *app) up() *cobra.Command {
 			if err := a.chooseImages(from); err != nil {
 				return err
 			}
+			if err := laptop.check(); err != nil {
+				return err
+			}
 			p := a.printer(a.Err)
 			if events {
 				p = progress.JSON(a.Out)
 			}
 			already, err := a.bringUp(cmd.Context(), e, dir, p)
 			if err != nil {
+				return err
+			}
+			if err := laptop.apply(cmd.Context(), a, dir); err != nil {
 				return err
 			}
 			if events {
@@ -58,11 +65,15 @@ func (a *app) up() *cobra.Command {
 			}
 			_, err = fmt.Fprintf(a.Out, "Studio is %s (%s).\n  API   %s\n  data  %s\n  image %s\n  next  studio run FILE or FOLDER · studio status · eval \"$(studio kubeconfig --shell)\"\n",
 				how, status.Driver, status.APIServer, status.DataDir, imageModes[status.Images])
-			return err
+			if err != nil {
+				return err
+			}
+			return laptop.ask(cmd.Context(), a, dir)
 		},
 	}
 	driverFlag(cmd, &driver)
 	imagesFlag(cmd, &from)
+	laptop.flags(cmd)
 	cmd.Flags().BoolVar(&events, "json", false, "print one JSON object for each step of progress")
 	a.outputFlag(cmd, "json", "yaml")
 	cmd.MarkFlagsMutuallyExclusive("json", "output")
