@@ -279,3 +279,50 @@ func TestNotAnArchive(t *testing.T) {
 		t.Error("a link to itself was read")
 	}
 }
+
+func TestRootfs(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "etc"), 0o755), os.WriteFile(filepath.Join(dir, "etc", "name"), []byte("mine"), 0o600), os.Symlink("/etc/name", filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	packed := filepath.Join(t.TempDir(), "root.tar")
+	write(t, packed, []entry{{"etc/name", "mine", ""}, {"link", "", "/etc/name"}})
+	settings := Settings{Command: []string{"/bin/sh"}, Env: []string{"A=b"}, WorkingDir: "/etc", User: "1:2"}
+	for _, from := range []string{dir, packed} {
+		a, img, err := Rootfs(t.Context(), from, t.TempDir(), settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		same(t, img, img)
+		c, err := img.ConfigFile()
+		if err != nil || !slices.Equal(c.Config.Cmd, settings.Command) || !slices.Equal(c.Config.Env, []string{defaultPath, "A=b"}) || c.Config.User != "1:2" || c.Config.WorkingDir != "/etc" {
+			t.Errorf("%s: configuration %+v, %v", from, c.Config, err)
+		}
+		layers, err := img.Layers()
+		if err != nil || len(layers) != 1 {
+			t.Fatalf("%s: layers %v, %v", from, layers, err)
+		}
+		r, err := layers[0].Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]string{}
+		for tr := tar.NewReader(r); ; {
+			h, err := tr.Next()
+			if err != nil {
+				break
+			}
+			body, _ := io.ReadAll(tr)
+			seen[strings.Trim(h.Name, "./")] = string(body) + h.Linkname
+		}
+		if seen["etc/name"] != "mine" || seen["link"] != "/etc/name" {
+			t.Errorf("%s: files %v", from, seen)
+		}
+	}
+	for says, s := range map[string]Settings{"absolute path": {WorkingDir: "etc"}, "NAME=VALUE": {Env: []string{"A"}}} {
+		if _, _, err := Rootfs(t.Context(), packed, t.TempDir(), s); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+}
