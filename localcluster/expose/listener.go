@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/prometheus/procfs"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // listener names the program that listens on a port, as far as this user may know.
@@ -14,13 +16,12 @@ func listener(port int) string {
 		return unknown
 	}
 	sockets := map[string]bool{}
-	four, _ := fs.NetTCP()
-	six, _ := fs.NetTCP6()
 	const listens = 0x0a
-	for _, table := range []procfs.NetTCP{four, six} {
-		for _, line := range table {
-			if line.St == listens && line.LocalPort == uint64(port) {
-				sockets[fmt.Sprintf("socket:[%d]", line.Inode)] = true
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		all, _ := netlink.SocketDiagTCP(family) // without an answer the program stays unnamed
+		for _, s := range all {
+			if s.State == listens && int(s.ID.SourcePort) == port {
+				sockets[fmt.Sprintf("socket:[%d]", s.INode)] = true
 			}
 		}
 	}
