@@ -318,11 +318,6 @@ print("good" if good > 20 else "few", good, "bad", bad)
 	// Logs went on and still do.
 	counted := strings.Count(e.logs("on-0"), "\n")
 	e.eventually("more output", func(context.Context) (bool, error) { return strings.Count(e.logs("on-0"), "\n") > counted, nil })
-	// Exec works, and what it does the liveness probe sees.
-	if err := e.execute("spdy", "on-1", "touch /tmp/ill", remotecommand.StreamOptions{Stdout: &bytes.Buffer{}}); err != nil {
-		t.Fatal(err)
-	}
-	e.await("on-1", "restarted by its liveness probe", func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].RestartCount == 1 })
 	if err := e.execute("spdy", "asker", "touch /tmp/enough", remotecommand.StreamOptions{Stdout: &bytes.Buffer{}}); err != nil {
 		t.Fatal(err)
 	}
@@ -330,6 +325,11 @@ print("good" if good > 20 else "few", good, "bad", bad)
 	if out := e.logs("asker"); !strings.HasPrefix(out, "good ") || !strings.HasSuffix(out, " bad 0\n") {
 		t.Errorf("the client of the service: %q", tail(out, 300))
 	}
+	// Exec works, and what it does the liveness probe sees.
+	if err := e.execute("spdy", "on-1", "touch /tmp/ill", remotecommand.StreamOptions{Stdout: &bytes.Buffer{}}); err != nil {
+		t.Fatal(err)
+	}
+	e.await("on-1", "restarted by its liveness probe", func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].RestartCount == 1 })
 }
 
 // containers maps each running pod to its container and how often it was restarted.
