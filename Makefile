@@ -72,6 +72,9 @@ conformance-full: build ## the 35 serial, slow and disruptive ones
 conformance-ci: build ## a part of a few minutes that has a spec of everything
 	@hack/conformance -ci
 
+e2e-sync: setup ## watching: trees of 100,000 files, a branch switch of 50,000, a minute's stop
+	@STUDIO_SYNC_TESTS=1 go test -count=1 -timeout 20m -v -run 'Hundred|Branch|Stopped' ./sync/watch
+
 ##@ Benchmarks: one JSON object a line, each beside a peer measured in the same run
 
 bench-up: build ## time until the cluster is ready / a bare kube-apiserver
@@ -82,6 +85,8 @@ bench-idle: build ## memory and processor of the idle platform / a bare kube-api
 	@hack/bench idle
 bench-run: build ## a script's first line by studio run / by python
 	@hack/bench run
+bench-sync: build ## a saved file's event on the engine's stream / a bare inotify event
+	@hack/bench sync
 bench-kine: build ## a write that survives a power cut / one that survives a killed process
 	@hack/bench kine
 bench-net: build ## the pods' network: to a pod, a service and the host / two host processes over loopback
@@ -93,4 +98,4 @@ bench-pod-kind: build ## a pod from create to Succeeded / the same pod on a real
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash e2e-churn bench-up bench-pod bench-idle bench-run bench-kine bench-net help
+.PHONY: run test setup build generate clean lint race verify e2e guide e2e-sync e2e-crash e2e-churn bench-up bench-pod bench-idle bench-run bench-sync bench-kine bench-net help

@@ -26,7 +26,7 @@ func (p *part) serve() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("finding this program: %w", err)
 			}
-			return engine.Serve(cmd.Context(), engine.Config{Dir: d, Log: log, Notify: notifier, Executable: exe})
+			return engine.Serve(cmd.Context(), engine.Config{Dir: d, Log: log, Notify: notifier, Executable: exe, Watch: watchFolder})
 		},
 	}
 }

@@ -55,6 +55,11 @@ func (e *engine) getEvents(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "since: want the number of the last message seen, or 0", http.StatusBadRequest)
 		return
 	}
+	release, ok := e.holdAll(w, r.URL.Query().Get("files"))
+	if !ok {
+		return
+	}
+	defer release()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
 	e.hub.watch(r.Context(), since, func(m client.Message) error {

@@ -41,6 +41,8 @@ type Config struct {
 	Notify *notify.Notifier
 	// Executable is this program; studio-platform and studio-shim lie beside it.
 	Executable string
+	// Watch watches projects' folders.
+	Watch WatchFunc
 }
 
 type engine struct {
@@ -50,6 +52,7 @@ type engine struct {
 	hub      *hub
 	launcher *launcher
 	holder   *holderclient.Client
+	watches  *watches
 	exposed  *expose.Manager
 
 	endOnce sync.Once
@@ -94,6 +97,7 @@ func open(c Config) (*engine, func(), error) {
 		holder: holderclient.New(c.Dir), ending: make(chan struct{}),
 		hub: newHub(client.State{Version: version.Version, PID: os.Getpid(), StartedAt: time.Now()}, phaseAPI, phaseBootstrap, phaseNode, phaseServices, phaseControllers),
 	}
+	e.watches = newWatches(c.Watch, e.hub)
 	return e, release, nil
 }
 

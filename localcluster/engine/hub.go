@@ -94,6 +94,14 @@ func (h *hub) process(p localcluster.Process) {
 	})
 }
 
+// files tells a change in a project's folder.
+func (h *hub) files(f client.Files) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f.Time = time.Now()
+	h.publish(client.Message{Files: &f})
+}
+
 func (h *hub) publish(m client.Message) {
 	h.seq++
 	m.Seq = h.seq

@@ -87,17 +87,29 @@ func openFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
+// patience is how long beingWritten waits for a writer that is about to close: it
+// mostly does within microseconds of the write that was told, and a timer would
+// take a millisecond.
+const patience = 200 * time.Microsecond
+
 // beingWritten tells whether a process has the file open for writing: the kernel
 // grants a lease on reading only where none has. It is given back at once. known
 // is false where the kernel can not tell: another user's file, a file system
 // without leases.
-func beingWritten(path string) (written, known bool) {
+func beingWritten(path string, patience time.Duration) (written, known bool) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false, false
 	}
 	defer unix.Close(fd) // ends the lease too
-	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+	for begin := time.Now(); ; {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+		if err != unix.EAGAIN || time.Since(begin) >= patience {
+			break
+		}
+		// To the writer, where it waits for this processor.
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	}
 	if err == unix.EAGAIN {
 		return true, true
 	}

@@ -19,11 +19,8 @@ type sign struct {
 }
 
 const (
-	// A writer mostly closes its file within microseconds of the write that was
-	// told: it is worth waiting for, as a timer takes a millisecond.
-	spins    = 6
-	spinTime = 30 * time.Microsecond
-	// firstPause is the first pause after that; it doubles.
+	// firstPause is the first pause between two looks whether a file is still being
+	// written; it doubles.
 	firstPause = time.Millisecond
 	// contents is up to how many files of one set are read for their hash.
 	contents = 64
@@ -60,19 +57,13 @@ func (w *Watcher) touched(path string) {
 	if s == nil || len(w.pending) > 1 || w.lost || s.last.Sub(w.lastSet) < w.opt.Quiet || !w.known(path) {
 		return
 	}
-	for range spins {
-		written, known := beingWritten(w.abs(path))
-		switch {
-		case !known:
-			return // the quiet time decides
-		case !written:
-			w.tell([]string{path}, false)
-			return
-		}
-		pause := unix.NsecToTimespec(int64(spinTime))
-		_ = unix.Nanosleep(&pause, nil)
+	switch written, known := beingWritten(w.abs(path), patience); {
+	case !known: // the quiet time decides
+	case written:
+		w.wait(path, s)
+	default:
+		w.tell([]string{path}, false)
 	}
-	w.wait(path, s)
 }
 
 func (w *Watcher) known(path string) bool {
@@ -135,7 +126,7 @@ func (w *Watcher) due(now time.Time) {
 	var paths []string
 	for path, s := range w.pending {
 		if !quiet && now.Sub(s.last) < w.opt.Quiet {
-			if written, _ := beingWritten(w.abs(path)); written {
+			if written, _ := beingWritten(w.abs(path), 0); written {
 				w.wait(path, s)
 				continue
 			}
@@ -151,7 +142,7 @@ func (w *Watcher) dueBusy(now time.Time) {
 		if now.Before(s.next) {
 			continue
 		}
-		written, _ := beingWritten(w.abs(path))
+		written, _ := beingWritten(w.abs(path), 0)
 		switch {
 		case !written && !w.known(path):
 			// A new file may be a temporary one, about to be renamed.

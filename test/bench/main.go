@@ -20,7 +20,7 @@ import (
 
 // benches are what can be measured, by name.
 var benches = map[string]func(context.Context, *bench) error{
-	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine, "run": benchRun, "net": benchNet, "pod-kind": benchPodKind,
+	"up": benchUp, "pod": benchPod, "idle": benchIdle, "kine": benchKine, "sync": benchSync, "run": benchRun, "net": benchNet, "pod-kind": benchPodKind,
 }
 
 func main() {

@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mlstudio/studio/localcluster"
@@ -31,7 +33,39 @@ type State struct {
 	Phases    []localcluster.Event   `json:"phases"`
 	Processes []localcluster.Process `json:"processes"`
 	Warnings  []string               `json:"warnings,omitempty"`
+	// Watched are the projects whose folders are watched because a stream asks for it.
+	Watched []Watched `json:"watched,omitempty"`
 }
+
+// Watched is how the watching of one project's folder stands.
+type Watched struct {
+	Project string `json:"project"`
+	Dir     string `json:"dir"`
+	// Ready: what changes from now on comes as Files.
+	Ready   bool `json:"ready"`
+	Files   int  `json:"files"`
+	Folders int  `json:"folders"`
+	// Polled is how many of the folders give no events and are compared at intervals.
+	Polled int      `json:"polled,omitempty"`
+	Notes  []string `json:"notes,omitempty"`
+	Error  string   `json:"error,omitempty"`
+}
+
+// Files is what changed together in a project's folder. Paths count from there.
+type Files struct {
+	Project  string    `json:"project"`
+	Time     time.Time `json:"time"`
+	Added    []string  `json:"added,omitempty"`
+	Modified []string  `json:"modified,omitempty"`
+	Removed  []string  `json:"removed,omitempty"`
+	// Count is how many files changed; the lists hold at most MaxFiles of them.
+	Count int `json:"count"`
+	// Compared: events were lost, and the whole folder was compared instead.
+	Compared bool `json:"compared,omitempty"`
+}
+
+// MaxFiles is how many paths one Files names.
+const MaxFiles = 1000
 
 // Message is one line of the state stream: the whole state first, then what
 // changes it. Seq grows by one a message and resumes a broken stream.
@@ -40,7 +74,8 @@ type Message struct {
 	State *State              `json:"state,omitempty"`
 	Event *localcluster.Event `json:"event,omitempty"`
 	// Ready comes with an event that changed it.
-	Ready *bool `json:"ready,omitempty"`
+	Ready *bool  `json:"ready,omitempty"`
+	Files *Files `json:"files,omitempty"`
 }
 
 // ErrNotRunning means that no engine serves the data directory.
@@ -67,8 +102,10 @@ func (c *Client) State(ctx context.Context) (State, error) {
 
 // Watch calls f for each message after since (0: from the whole state on) until
 // f returns false, ctx ends or the engine does; the latter returns ErrNotRunning.
-func (c *Client) Watch(ctx context.Context, since uint64, f func(Message) bool) error {
-	res, err := c.send(ctx, http.MethodGet, "/v1/events?since="+strconv.FormatUint(since, 10), nil)
+// As long as it runs, the folders of the named projects are watched.
+func (c *Client) Watch(ctx context.Context, since uint64, f func(Message) bool, projects ...string) error {
+	query := url.Values{"since": {strconv.FormatUint(since, 10)}, "files": {strings.Join(projects, ",")}}
+	res, err := c.send(ctx, http.MethodGet, "/v1/events?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}
