@@ -34,6 +34,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == saverArg {
+		return serveSaver(os.Stdin, os.Stdout)
+	}
 	if len(args) > 0 && args[0] == "end" { // of a network measurement, started by bench net
 		return netend.Run(ctx, args[1:], os.Stdout)
 	}

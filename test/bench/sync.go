@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -83,14 +86,20 @@ func measureSync(ctx context.Context, engine *engineclient.Client, files, rounds
 		return nil, nil, err
 	}
 	defer closeInotify()
+	editor, err := startSaver(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer editor.cmd.Wait()
+	defer cancel()
 	for i := range rounds {
 		name := filepath.Join(fmt.Sprintf("d%d", i*7%(files/perFolder)), "f3.py")
-		took, err := save(ctx, filepath.Join(watched, name), i, told)
+		took, err := editor.save(ctx, filepath.Join(watched, name), told)
 		if err != nil {
 			return nil, nil, fmt.Errorf("waiting for Studio's event: %w", err)
 		}
 		ours = append(ours, took)
-		if took, err = save(ctx, filepath.Join(bare, name), i, seen); err != nil {
+		if took, err = editor.save(ctx, filepath.Join(bare, name), seen); err != nil {
 			return nil, nil, fmt.Errorf("waiting for the bare event: %w", err)
 		}
 		peers = append(peers, took)
@@ -178,26 +187,82 @@ func bareInotify(folders []string) (seen <-chan moment, end func(), err error) {
 	return out, func() { os.RemoveAll(filepath.Dir(folders[0])) }, nil
 }
 
-// save writes a file as an editor does and returns the time from its close to the event.
-func save(ctx context.Context, path string, round int, seen <-chan moment) (time.Duration, error) {
+// savedMoment is what the saver says of one save: when it closed the file.
+type savedMoment struct {
+	Nanos int64
+	Error string
+}
+
+// saver is another process that saves files: whoever saves and whoever is told
+// are never the same, and one that has just written would be told on warm caches.
+type saver struct {
+	cmd *exec.Cmd
+	in  *json.Encoder
+	out *json.Decoder
+}
+
+// saverArg makes this program the saver.
+const saverArg = "save-files"
+
+func startSaver(ctx context.Context) (*saver, error) {
+	cmd := exec.CommandContext(ctx, os.Args[0], saverArg)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the process that saves: %w", err)
+	}
+	return &saver{cmd, json.NewEncoder(in), json.NewDecoder(out)}, nil
+}
+
+// serveSaver saves each file that is named, with another content each time.
+func serveSaver(in io.Reader, out io.Writer) error {
+	names, say := json.NewDecoder(in), json.NewEncoder(out)
+	for i := 0; ; i++ {
+		var path string
+		if err := names.Decode(&path); err != nil {
+			return nil // the other side is done
+		}
+		var m savedMoment
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+		if err == nil {
+			_, err = fmt.Fprintf(f, "x = %04d\n", i+1)
+			m.Nanos = time.Now().UnixNano()
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			m.Error = err.Error()
+		}
+		if err := say.Encode(m); err != nil {
+			return err
+		}
+	}
+}
+
+// save has a file saved and returns the time from its close to the event.
+func (s *saver) save(ctx context.Context, path string, seen <-chan moment) (time.Duration, error) {
 	time.Sleep(apart) // the tree is quiet, as a person's is
 	for len(seen) > 0 {
-		<-seen // of the save before: nothing, or what does not count
+		<-seen // of the save before: what does not count
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
-	if err != nil {
+	if err := s.in.Encode(path); err != nil {
 		return 0, err
 	}
-	if _, err := fmt.Fprintf(f, "x = %04d\n", round+1); err != nil {
-		return 0, err
+	var closed savedMoment
+	if err := s.out.Decode(&closed); err != nil {
+		return 0, fmt.Errorf("asking the process that saves: %w", err)
 	}
-	begin := time.Now()
-	if err := f.Close(); err != nil {
-		return 0, err
+	if closed.Error != "" {
+		return 0, errors.New(closed.Error)
 	}
 	select {
 	case m := <-seen:
-		return m.at.Sub(begin), m.err
+		return time.Duration(m.at.UnixNano() - closed.Nanos), m.err
 	case <-time.After(10 * time.Second):
 		return 0, errors.New("none came within 10 s")
 	case <-ctx.Done():
