@@ -33,6 +33,7 @@ type file struct {
 		Writable  bool
 	}
 	Secrets map[string]string
+	Changes Changes
 
 	path string
 	node yaml.Node
@@ -63,6 +64,11 @@ var schema = shape{want: "a mapping of fields", fields: map[string]shape{
 		"mountPath": text("the absolute path at which pods see it; without it, its own"),
 		"writable":  {truth: true, want: "true where pods may change it"},
 	}}},
+	"changes": {want: "a mapping of fields", fields: map[string]shape{
+		"restart": {list: true, want: "a list of patterns as in .gitignore; saving such a file ends the runs and makes them again"},
+		"apply":   {list: true, want: "a list of patterns as in .gitignore; saving such a file applies the manifests again"},
+		"nothing": {list: true, want: "a list of patterns as in .gitignore; saving such a file leads to nothing"},
+	}},
 	"secrets": {want: "a mapping of Secrets to files of variables", each: &shape{want: "the path of a file with lines NAME=value, such as .env"}},
 }}
 

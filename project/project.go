@@ -35,7 +35,14 @@ type Project struct {
 	Data map[string]Data
 	// Secrets are files of variables, absolute, by the name of the Secret that they feed.
 	Secrets map[string]string
+	// Changes say what a saved file leads to where it is not the usual.
+	Changes Changes
 }
+
+// Changes are patterns of files, as in .gitignore, by what saving one leads to
+// under `studio dev`: the runs are made again, also when under way; the manifests
+// are applied again; nothing.
+type Changes struct{ Restart, Apply, Nothing []string }
 
 // Data is one folder.
 type Data struct {
@@ -73,6 +80,7 @@ func Open(dir string) (*Project, error) {
 			p.Manifests = append(p.Manifests, p.abs(m))
 		}
 	}
+	p.Changes = f.Changes
 	p.Python = f.Environment.Python
 	if strings.ContainsRune(p.Python, filepath.Separator) {
 		p.Python = p.abs(p.Python)

@@ -74,7 +74,7 @@ func TestStudioYAMLErrors(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
 		"typo":           {header + "manifest: [a]\n", "studio.yaml:3:1: manifest: unknown field; did you mean manifests?"},
 		"nested typo":    {header + "environment:\n  pyton: \"3.11\"\n", "studio.yaml:4:3: environment.pyton: unknown field; did you mean python?"},
-		"unknown":        {header + "colour: red\n", "studio.yaml:3:1: colour: unknown field; known here: apiVersion, data, environment, kind, manifests, name, secrets"},
+		"unknown":        {header + "colour: red\n", "studio.yaml:3:1: colour: unknown field; known here: apiVersion, changes, data, environment, kind, manifests, name, secrets"},
 		"version number": {header + "environment:\n  python: 3.10\n", `studio.yaml:4:11: environment.python: want a version such as "3.11", or the path of an interpreter or environment, not the number 3.10; put it in quotes: "3.10"`},
 		"text for list":  {header + "manifests: deploy\n", "studio.yaml:3:12: manifests: want a list of files and folders, not the text \"deploy\"; write `manifests: [deploy]`"},
 		"number in list": {header + "manifests:\n  - 5\n", `studio.yaml:4:5: manifests[0]: want a path, not the number 5; put it in quotes: "5"`},

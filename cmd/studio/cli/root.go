@@ -66,6 +66,7 @@ func (a *app) root() *cobra.Command {
 		a.initialize(),
 		a.env(),
 		a.run(),
+		a.dev(),
 		a.logs(),
 		a.recover(),
 		a.schema(),

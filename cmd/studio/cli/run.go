@@ -29,6 +29,7 @@ import (
 // runFlags are the flags of `run`.
 type runFlags struct {
 	follow    bool
+	loop      bool // studio dev
 	dryRun    bool
 	namespace string
 	code      codeFlags
@@ -58,16 +59,7 @@ func (a *app) run() *cobra.Command {
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			args, rest := cut(args, cmd.ArgsLenAtDash())
-			if len(args) > 0 && slices.ContainsFunc(args, entry.Is) {
-				return a.runCode(cmd.Context(), args, rest, f)
-			}
-			if err := f.code.refuse(cmd.Flags(), rest); err != nil {
-				return err
-			}
-			return a.runManifests(cmd.Context(), args, f)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runArgs(cmd, args, f) },
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.follow, "follow", "f", true, "follow to the end; with =false, return when everything is applied")
@@ -79,6 +71,18 @@ func (a *app) run() *cobra.Command {
 	f.code.add(cmd)
 	a.outputFlag(cmd, "json", "yaml")
 	return cmd
+}
+
+// runArgs runs code or manifests.
+func (a *app) runArgs(cmd *cobra.Command, args []string, f *runFlags) error {
+	args, rest := cut(args, cmd.ArgsLenAtDash())
+	if len(args) > 0 && slices.ContainsFunc(args, entry.Is) {
+		return a.runCode(cmd.Context(), args, rest, f)
+	}
+	if err := f.code.refuse(cmd.Flags(), rest); err != nil {
+		return err
+	}
+	return a.runManifests(cmd.Context(), args, f)
 }
 
 // cut parts the arguments at the two dashes; without them at is -1.
@@ -93,7 +97,8 @@ func cut(args []string, at int) (before, after []string) {
 type work struct {
 	project *project.Project // nil for manifests that belong to no folder of their own
 	set     *manifests.Set
-	env     *pyenv.Environment // nil where it has not been looked for yet
+	env     *pyenv.Environment             // nil where it has not been looked for yet
+	reload  func() (*manifests.Set, error) // reads the set again; nil where it has no files
 }
 
 func (a *app) runManifests(ctx context.Context, args []string, f *runFlags) error {
@@ -108,7 +113,7 @@ func (a *app) runManifests(ctx context.Context, args []string, f *runFlags) erro
 	for _, path := range set.Skipped {
 		a.note("skipped %s: it is no Kubernetes manifest", path)
 	}
-	return a.carryOut(ctx, work{project: sel.project, set: set}, f)
+	return a.carryOut(ctx, work{project: sel.project, set: set, reload: func() (*manifests.Set, error) { return manifests.Load(sel.paths, nil) }}, f)
 }
 
 // carryOut checks, applies and follows.
@@ -122,6 +127,12 @@ func (a *app) carryOut(ctx context.Context, w work, f *runFlags) error {
 		if err := annotate(w.set.Objects, projects.NewID(w.project.Name, w.project.Dir)); err != nil {
 			return err
 		}
+	}
+	if f.loop {
+		if w.project == nil {
+			return fail(errors.New("these manifests belong to no folder that could be watched"), "studio dev FOLDER")
+		}
+		return s.loop(ctx, w, f)
 	}
 	var steps []apply.Step
 	err = s.steady(ctx, func() (err error) {
