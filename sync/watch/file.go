@@ -90,7 +90,7 @@ func openFile(path string) (*os.File, error) {
 // patience is how long beingWritten waits for a writer that is about to close: it
 // mostly does within microseconds of the write that was told, and a timer would
 // take a millisecond.
-const patience = 200 * time.Microsecond
+const patience = time.Millisecond
 
 // beingWritten tells whether a process has the file open for writing: the kernel
 // grants a lease on reading only where none has. It is given back at once. known
@@ -102,13 +102,17 @@ func beingWritten(path string, patience time.Duration) (written, known bool) {
 		return false, false
 	}
 	defer unix.Close(fd) // ends the lease too
-	for begin := time.Now(); ; {
+	for begin, try := time.Now(), 0; ; try++ {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
 		if err != unix.EAGAIN || time.Since(begin) >= patience {
 			break
 		}
 		// To the writer, where it waits for this processor.
-		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		if try < 4 {
+			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		} else {
+			_ = unix.Nanosleep(&unix.Timespec{Nsec: 20_000}, nil)
+		}
 	}
 	if err == unix.EAGAIN {
 		return true, true

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	engineclient "github.com/mlstudio/studio/localcluster/engine/client"
 	"github.com/mlstudio/studio/localcluster/projects"
@@ -52,8 +54,8 @@ type loop struct {
 	screen *screen
 
 	following sync.WaitGroup
-	stop      context.CancelFunc // of the followers
-	running   int
+	stop      context.CancelFunc       // of the followers
+	under     map[string]follow.Target // under way, by name
 	ended     chan ending
 	round     int
 }
@@ -69,7 +71,7 @@ type ending struct {
 // loop runs, watches and reacts until ctx ends or the person leaves.
 func (s *session) loop(ctx context.Context, w work, f *runFlags) error {
 	l := &loop{session: s, work: w, flags: f, rules: dev.For(w.project), id: projects.NewID(w.project.Name, w.project.Dir),
-		screen: newScreen(s.Out, s.note), ended: make(chan ending), stop: func() {}}
+		screen: newScreen(s.Out, s.note), ended: make(chan ending), under: map[string]follow.Target{}, stop: func() {}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer l.following.Wait()
 	defer cancel()
@@ -129,7 +131,11 @@ func (l *loop) start(ctx context.Context, opt apply.Options) bool {
 	flags := *l.flags
 	flags.Options = opt
 	l.stop()
-	l.round, l.running = l.round+1, 0
+	if opt.Replace {
+		l.endGenerated(ctx)
+	}
+	l.round++
+	clear(l.under)
 	var followed context.Context
 	followed, l.stop = context.WithCancel(ctx)
 	targets, err := l.applyAll(ctx, steps, &flags)
@@ -137,8 +143,8 @@ func (l *loop) start(ctx context.Context, opt apply.Options) bool {
 		l.complain(err)
 		return false
 	}
-	l.running = len(targets)
 	for _, t := range targets {
+		l.under[name(t.Object)] = t
 		round := l.round
 		l.following.Go(func() {
 			r, err := follow.Run(followed, t, l.screen)
@@ -151,11 +157,26 @@ func (l *loop) start(ctx context.Context, opt apply.Options) bool {
 	return true
 }
 
+// endGenerated ends the runs under way whose names the server made up: the next
+// one would not take their place.
+func (l *loop) endGenerated(ctx context.Context) {
+	background := metav1.DeletePropagationBackground
+	for _, t := range l.under {
+		if t.Object.GetGenerateName() == "" {
+			continue
+		}
+		err := t.Resource.Delete(ctx, t.Object.GetName(), metav1.DeleteOptions{PropagationPolicy: &background})
+		if err != nil && !apierrors.IsNotFound(err) {
+			l.complain(fmt.Errorf("ending %s: %w", name(t.Object), err))
+		}
+	}
+}
+
 func (l *loop) end(e ending) {
 	if e.round != l.round {
 		return
 	}
-	l.running--
+	delete(l.under, name(e.target.Object))
 	switch {
 	case errors.Is(e.err, follow.ErrDeleted):
 		l.say("%s was deleted; press r to make it again", name(e.target.Object))
@@ -178,12 +199,12 @@ func (l *loop) change(ctx context.Context, f engineclient.Files) {
 	if f.Count > len(files) {
 		saved = fmt.Sprintf("%d files", f.Count)
 	}
-	if what == dev.Again && l.running > 0 {
+	if what == dev.Again && len(l.under) > 0 {
 		what = dev.Appear
 	}
 	switch what {
 	case dev.Appear:
-		l.say("%s: in the pods%s (%s)", saved, map[bool]string{true: "; what runs goes on, r makes it again"}[l.running > 0], seconds(time.Since(f.Time)))
+		l.say("%s: in the pods%s (%s)", saved, map[bool]string{true: "; what runs goes on, r makes it again"}[len(l.under) > 0], seconds(time.Since(f.Time)))
 	case dev.Again:
 		if l.start(ctx, apply.Options{Force: l.flags.Force}) {
 			l.say("%s: ran again (%s)", saved, seconds(time.Since(f.Time)))
