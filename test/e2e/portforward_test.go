@@ -16,7 +16,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 )
@@ -53,15 +52,12 @@ func (e *engine) forward(protocol, pod string, port int) (address string) {
 	e.t.Helper()
 	cfg := e.config()
 	u := e.client().CoreV1().RESTClient().Post().Resource("pods").Namespace("default").Name(pod).SubResource("portforward").URL()
-	var dialer httpstream.Dialer
-	if protocol == "spdy" {
-		transport, upgrader, err := spdy.RoundTripperFor(cfg)
-		if err != nil {
-			e.t.Fatal(err)
-		}
-		dialer = spdy.NewDialer(upgrader, &http.Client{Transport: transport}, "POST", u)
-	} else {
-		var err error
+	transport, upgrader, err := spdy.RoundTripperFor(cfg)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, "POST", u)
+	if protocol != "spdy" {
 		if dialer, err = portforward.NewSPDYOverWebsocketDialer(u, cfg); err != nil {
 			e.t.Fatal(err)
 		}
