@@ -64,7 +64,7 @@ e2e-churn: build ## 500 pods created at once, 110 that run, 1000 one wave after 
 
 ##@ Conformance: upstream's tests against the embedded cluster, as root and as a plain user
 
-.PHONY: conformance conformance-full conformance-ci
+.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash e2e-churn conformance conformance-full conformance-ci e2e-sync bench-up bench-pod bench-idle bench-run bench-sync bench-kine bench-net bench-pod-kind help
 conformance: build ## the 427 specs that run side by side; FOCUS=regexp narrows
 	@hack/conformance $(if $(FOCUS),-focus '$(FOCUS)')
 conformance-full: build ## the 35 serial, slow and disruptive ones
@@ -91,11 +91,11 @@ bench-kine: build ## a write that survives a power cut / one that survives a kil
 	@hack/bench kine
 bench-net: build ## the pods' network: to a pod, a service and the host / two host processes over loopback
 	@hack/bench net
-.PHONY: bench-pod-kind
+.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash e2e-churn conformance conformance-full conformance-ci e2e-sync bench-up bench-pod bench-idle bench-run bench-sync bench-kine bench-net bench-pod-kind help
 bench-pod-kind: build ## a pod from create to Succeeded / the same pod on a real kind cluster
 	@hack/bench-pod-kind
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run test setup build generate clean lint race verify e2e guide e2e-sync e2e-crash e2e-churn bench-up bench-pod bench-idle bench-run bench-sync bench-kine bench-net help
+.PHONY: run test setup build generate clean lint race verify e2e guide e2e-crash e2e-churn conformance conformance-full conformance-ci e2e-sync bench-up bench-pod bench-idle bench-run bench-sync bench-kine bench-net bench-pod-kind help
