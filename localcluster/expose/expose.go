@@ -90,8 +90,12 @@ func (m *Manager) start(x *exposure) error {
 		return err
 	}
 	x.LocalPort = l.Addr().(*net.TCPAddr).Port
-	ctx, end := context.WithCancel(m.ctx)
-	x.end = end
+	ctx, cancel := context.WithCancel(m.ctx)
+	closed := make(chan struct{})
+	x.end = func() { // the port is free when it returns
+		cancel()
+		<-closed
+	}
 	x.found = make(chan struct{})
 	go func() {
 		defer close(x.found)
@@ -103,7 +107,7 @@ func (m *Manager) start(x *exposure) error {
 			m.mu.Unlock()
 		}
 	}()
-	go forward.Accept(ctx, l, func(ctx context.Context) (net.Conn, error) {
+	dial := func(ctx context.Context) (net.Conn, error) {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -120,7 +124,11 @@ func (m *Manager) start(x *exposure) error {
 			m.config.Log.Info("a connection to an exposed port was closed", "port", x.LocalPort, "error", err)
 		}
 		return conn, err
-	}, m.config.Log)
+	}
+	go func() {
+		defer close(closed)
+		forward.Accept(ctx, l, dial, m.config.Log)
+	}()
 	return nil
 }
 
