@@ -36,14 +36,14 @@ func TestEditorsAndTools(t *testing.T) {
 		{"append", "~train.py", func(f *fixture) { f.runs("sh", "-c", "echo b >> train.py") }},
 		{"rsync", "~train.py +new/deep/file", func(f *fixture) {
 			from := f.TempDir()
-			f.must(os.WriteFile(filepath.Join(from, "train.py"), []byte("other\n"), 0o644))
+			f.must(os.WriteFile(filepath.Join(from, "train.py"), []byte("quite other\n"), 0o644))
 			f.must(os.MkdirAll(filepath.Join(from, "new/deep"), 0o755))
 			f.must(os.WriteFile(filepath.Join(from, "new/deep/file"), []byte("1"), 0o644))
 			f.runs("rsync", "-a", from+"/", "./")
 		}},
 		{"rsync in place", "~train.py", func(f *fixture) {
 			from := f.TempDir()
-			f.must(os.WriteFile(filepath.Join(from, "train.py"), []byte("other\n"), 0o644))
+			f.must(os.WriteFile(filepath.Join(from, "train.py"), []byte("quite other\n"), 0o644))
 			f.runs("rsync", "-a", "--inplace", from+"/", "./")
 		}},
 		{"git checkout", "~train.py +added.py -util.py", func(f *fixture) { f.runs("git", "checkout", "-q", "other") }},

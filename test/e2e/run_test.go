@@ -121,7 +121,7 @@ func TestJourneyOfCode(t *testing.T) {
 		if err := e.client().BatchV1().Jobs("default").Delete(context.Background(), "leaver", metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationForeground)}); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(2 * time.Minute) // the kubelet collects dead containers once a minute
 		for !strings.Contains(e.studio("recover").stdout, "/srv/out/model.txt") {
 			if time.Now().After(deadline) {
 				t.Fatal(e.studio("recover"))
