@@ -192,7 +192,7 @@ func execTerminal(e *engine, protocol string) {
 	done := make(chan error, 1)
 	go func() {
 		// The shell answers each line with the size that it has then.
-		done <- e.execute(protocol, "target", `while ! stty size | grep -v "0 0"; do sleep 0.02; done; trap 'stty size; echo resized' WINCH; while ! read line; do :; done; echo "got $line"; exit 6`,
+		done <- e.execute(protocol, "target", `trap 'stty size; echo resized' WINCH; while ! stty size | grep -v "0 0"; do sleep 0.02; done; while ! read line; do :; done; echo "got $line"; exit 6`,
 			remotecommand.StreamOptions{Stdin: in, Stdout: io.MultiWriter(first, resized), Tty: true, TerminalSizeQueue: size})
 	}()
 	first.wait(e.t)
