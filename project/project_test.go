@@ -1,36 +1,18 @@
 package project
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-)
 
-// folder makes a project folder from file names and contents.
-func folder(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
+	"github.com/mlstudio/studio/test/files"
+)
 
 const header = "apiVersion: studio.mlstudio.dev/v1alpha1\nkind: Project\n"
 
 func TestOpenDeclared(t *testing.T) {
-	dir := folder(t, map[string]string{
+	dir := files.Folder(t, map[string]string{
 		"studio.yaml":       header + "name: mine\nmanifests: [deploy, job.yaml]\nenvironment:\n  python: \"3.11\"\n  requirements: deps/base.txt\n",
 		"deploy/a.yaml":     "",
 		"job.yaml":          "",
@@ -50,7 +32,7 @@ func TestOpenDeclared(t *testing.T) {
 }
 
 func TestOpenDefaults(t *testing.T) {
-	dir := folder(t, map[string]string{"My Project/manifests/a.yaml": "", "My Project/requirements.txt": "", "flat/a.yaml": "", "k/kustomization.yaml": "", "k/manifests/a.yaml": ""})
+	dir := files.Folder(t, map[string]string{"My Project/manifests/a.yaml": "", "My Project/requirements.txt": "", "flat/a.yaml": "", "k/kustomization.yaml": "", "k/manifests/a.yaml": ""})
 	p, err := Open(filepath.Join(dir, "My Project"))
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +78,7 @@ func TestStudioYAMLErrors(t *testing.T) {
 		"not a mapping":  {"- a\n", "studio.yaml:1:1: want a mapping of fields, not a list"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := folder(t, map[string]string{"studio.yaml": c.yaml, "a": ""})
+			dir := files.Folder(t, map[string]string{"studio.yaml": c.yaml, "a": ""})
 			_, err := Open(dir)
 			if err == nil {
 				t.Fatal("no error")
@@ -111,7 +93,7 @@ func TestStudioYAMLErrors(t *testing.T) {
 }
 
 func TestOf(t *testing.T) {
-	home := folder(t, map[string]string{
+	home := files.Folder(t, map[string]string{
 		"loose.yaml":                "",
 		"work/studio.yaml":          header,
 		"work/manifests/deep/a.yml": "",
@@ -146,7 +128,7 @@ func TestOf(t *testing.T) {
 }
 
 func TestData(t *testing.T) {
-	dir := folder(t, map[string]string{
+	dir := files.Folder(t, map[string]string{
 		"p/studio.yaml": header + "data:\n  near: {path: sets/near}\n  far: {path: ../far, mountPath: /data/far, writable: true}\nsecrets:\n  app: .env\n",
 		"p/sets/near/x": "", "far/y": "", "p/.env": "A=b\n",
 	})

@@ -3,32 +3,22 @@ package entry
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mlstudio/studio/test/files"
 )
 
 // python is the interpreter that the code is checked with; a project always has one.
 const python = "/usr/bin/python3"
 
-func folder(t *testing.T, files map[string]string) string {
+// folder makes a folder of files and goes there.
+func folder(t *testing.T, content map[string]string) string {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := files.Folder(t, content)
 	t.Chdir(dir)
 	return dir
 }

@@ -10,22 +10,8 @@ import (
 	"github.com/mlstudio/studio/examples"
 	"github.com/mlstudio/studio/project"
 	"github.com/mlstudio/studio/project/manifests"
+	"github.com/mlstudio/studio/test/files"
 )
-
-func folder(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 const manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 
@@ -47,7 +33,7 @@ func TestDeclare(t *testing.T) {
 			"manifests:\n  - \"a: b\"\nenvironment:\n  requirements: deps/requirements.txt\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := folder(t, c.files)
+			dir := files.Folder(t, c.files)
 			found, err := Look(dir)
 			if err != nil || !reflect.DeepEqual(*found, c.found) {
 				t.Fatalf("%v, found %+v, want %+v", err, *found, c.found)
