@@ -56,26 +56,21 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail(err, fmt.Sprintf("`%s --help` lists the flags", cmd.CommandPath()))
 	})
-	root.AddCommand(
-		a.up(),
-		a.stop(),
-		a.down(),
-		a.delete(),
-		a.status(),
-		a.doctor(),
-		a.initialize(),
-		a.env(),
-		a.run(),
-		a.dev(),
-		a.logs(),
-		a.recover(),
-		a.schema(),
-		a.secret(),
-		a.expose(),
-		a.image(),
-		a.kubeconfig(),
-		a.version(),
-	)
+	for _, group := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"platform", "The platform:", []*cobra.Command{a.up(), a.stop(), a.down(), a.delete(), a.status(), a.doctor()}},
+		{"project", "Your code:", []*cobra.Command{a.initialize(), a.run(), a.dev(), a.logs(), a.recover(), a.env(), a.secret()}},
+		{"cluster", "The cluster:", []*cobra.Command{a.image(), a.expose(), a.kubeconfig()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, c := range group.commands {
+			c.GroupID = group.id
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(a.schema(), a.version())
 	return root
 }
 
