@@ -256,7 +256,10 @@ require k8s.io/kubelet v0.37.2
 
 replace k8s.io/kubelet => k8s.io/kubelet v0.37.2
 
-require k8s.io/metrics v0.37.2
+require (
+	k8s.io/metrics v0.37.2
+	sigs.k8s.io/kind v0.33.0
+)
 
 replace k8s.io/metrics => k8s.io/metrics v0.37.2
 
@@ -265,6 +268,8 @@ require k8s.io/mount-utils v0.37.2 // indirect
 replace k8s.io/mount-utils => k8s.io/mount-utils v0.37.2
 
 require (
+	al.essio.dev/pkg/shellescape v1.5.1 // indirect
+	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/MakeNowJust/heredoc v1.0.0 // indirect
 	github.com/Masterminds/semver/v3 v3.5.0 // indirect
 	github.com/chai2010/gettext-go v1.0.2 // indirect
@@ -281,6 +286,7 @@ require (
 	github.com/lithammer/dedent v1.1.0 // indirect
 	github.com/mitchellh/go-wordwrap v1.0.1 // indirect
 	github.com/onsi/gomega v1.40.0 // indirect
+	github.com/pelletier/go-toml v1.9.5 // indirect
 	github.com/peterbourgon/diskv v2.0.1+incompatible // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/stretchr/objx v0.5.3 // indirect
