@@ -33,20 +33,15 @@ func benchPodKind(ctx context.Context, b *bench) error {
 	if b.kind.kubeconfig == "" || b.kind.image == "" || b.kind.archive == "" {
 		return errors.New("-kind-kubeconfig, -kind-image and -kind-archive are needed; make bench-pod-kind gives them")
 	}
-	dir, remove, err := folder()
+	s, end, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer remove()
-	s := b.studio(dir)
-	defer s.down(ctx)
-	if _, err := s.up(ctx); err != nil {
-		return err
-	}
+	defer end()
 	if _, err := s.run(ctx, "image", "import", b.kind.archive); err != nil {
 		return err
 	}
-	ours, err := client(dir)
+	ours, err := client(s.dir)
 	if err != nil {
 		return err
 	}

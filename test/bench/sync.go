@@ -37,18 +37,13 @@ const apart = 80 * time.Millisecond
 // benchSync: from close(2) of a file to the change event on the engine's state
 // stream, beside a bare inotify event of another tree of the same size, by turns.
 func benchSync(ctx context.Context, b *bench) error {
-	dir, remove, err := folder()
+	s, end, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer remove()
-	s := b.studio(dir)
-	defer s.down(ctx)
-	if _, err := s.up(ctx); err != nil {
-		return err
-	}
+	defer end()
 	for _, f := range syncFigures {
-		ours, peers, err := measureSync(ctx, engineclient.New(dir), f.files, f.rounds)
+		ours, peers, err := measureSync(ctx, engineclient.New(s.dir), f.files, f.rounds)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
